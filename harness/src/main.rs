@@ -1,0 +1,6 @@
+//! The program `lastwords`.
+
+mod netconsole;
+mod scenario;
+
+fn main() {}

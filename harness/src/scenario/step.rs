@@ -1,0 +1,103 @@
+//! The steps of a scenario: actions and expectations, in order.
+
+use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+
+use crate::scenario::{Absent, Expect, NodeIndex, Place, RemoteMac};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Step {
+    pub(crate) action: Action,
+    /// Where it happens: the node named by `on`, else the only sender (for `expect` and `absent`: unused).
+    pub(crate) on: NodeIndex,
+    /// How it must fail, where it must.
+    pub(crate) fails: Option<Failure>,
+    /// How long it may take; its default suits emulation.
+    pub(crate) within: Duration,
+    /// The key that names the action.
+    pub(crate) place: Place,
+}
+
+/// A failure that a scenario asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// `fails = true`: any.
+    Any,
+    /// `fails = "ENOSPC"`: with this errno's name.
+    Errno(String),
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    /// `dmesg -n LEVEL`, 1 to 8.
+    ConsoleLevel(u8),
+    Load { module: String, parameters: String },
+    Unload { module: String, if_loaded: bool },
+    Kmsg(Kmsg),
+    Set(Set),
+    Link(LinkChange),
+    Run(Run),
+    /// Waits until the interface has its carrier.
+    WaitForCarrier { interface: usize },
+    Expect(Expect),
+    Absent(Absent),
+}
+
+/// Writes to /dev/kmsg, one write(2) for each record.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Kmsg {
+    /// The records in order, without trailing newline (it is written unless `newline` is off). Bursts are expanded.
+    pub(crate) records: Vec<String>,
+    /// 0 (emerg) to 7 (debug), written as `<LEVEL>`; none: the kernel's default for /dev/kmsg, 4.
+    pub(crate) level: Option<u8>,
+    pub(crate) newline: bool,
+}
+
+/// Changes a target through configfs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Set {
+    /// Index into the scenario's targets.
+    pub(crate) target: usize,
+    /// Only writes, without disabling before and enabling after.
+    pub(crate) raw: bool,
+    pub(crate) enabled: Option<bool>,
+    pub(crate) dev_name: Option<String>,
+    pub(crate) local_port: Option<u16>,
+    pub(crate) remote_port: Option<u16>,
+    pub(crate) local_ip: Option<IpAddr>,
+    pub(crate) remote_ip: Option<IpAddr>,
+    pub(crate) remote_mac: Option<RemoteMac>,
+    pub(crate) extended: Option<bool>,
+    pub(crate) release: Option<bool>,
+    /// Keys to set, or (`None`) to remove.
+    pub(crate) userdata: BTreeMap<String, Option<String>>,
+    /// Attributes written as they stand, by configfs name: bad values are tried so.
+    pub(crate) attributes: BTreeMap<String, String>,
+}
+
+/// Changes an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LinkChange {
+    /// Index into the node's interfaces.
+    pub(crate) interface: usize,
+    /// `ip link set up|down`.
+    pub(crate) up: Option<bool>,
+    /// QEMU's `set_link`: the cable pulled or put back.
+    pub(crate) carrier: Option<bool>,
+}
+
+/// Runs a command on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) command: Vec<String>,
+    /// Further programs that the command needs, packed into the guest with their libraries.
+    pub(crate) programs: Vec<String>,
+    /// Files of this machine that are copied into the guest: path there, path here.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+    /// What its standard output must hold, if that is asked.
+    pub(crate) prints: Option<String>,
+}
+
+/// A count that is never zero, as `times` in a scenario.
+pub(crate) type Times = NonZeroU32;
