@@ -1,6 +1,11 @@
 //! The program `lastwords`.
 
+mod kernel;
 mod netconsole;
 mod scenario;
 
-fn main() {}
+fn main() {
+    if lastwords_vm::init::is_init() {
+        kernel::agent::serve();
+    }
+}
