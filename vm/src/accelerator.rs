@@ -24,7 +24,9 @@ const KVM_SET_REGS: libc::c_ulong = 0x4090_ae82;
 const KVM_EXIT_HLT: u32 = 5;
 
 /// 10 000 turns of a loop in real mode, then halt: `mov ecx, 10000; 1: dec ecx; jnz 1b; hlt`.
-const LOOP: [u8; 11] = [0x66, 0xb9, 0x10, 0x27, 0x00, 0x00, 0x66, 0x49, 0x75, 0xfc, 0xf4];
+const LOOP: [u8; 11] = [
+    0x66, 0xb9, 0x10, 0x27, 0x00, 0x00, 0x66, 0x49, 0x75, 0xfc, 0xf4,
+];
 /// Real hardware takes far less than 0.1 ms; an imitation was seen to take 15 ms.
 const TOO_SLOW: Duration = Duration::from_millis(1);
 
@@ -41,14 +43,22 @@ pub struct Choice {
 #[must_use]
 pub fn choose() -> Choice {
     match time_of_loop() {
-        Ok(time) if time <= TOO_SLOW => Choice { accelerator: Accelerator::Kvm, why_not_kvm: None },
-        Ok(time) => tcg(format!("/dev/kvm only imitates virtualization here: 10 000 turns of a loop took {time:?}")),
+        Ok(time) if time <= TOO_SLOW => Choice {
+            accelerator: Accelerator::Kvm,
+            why_not_kvm: None,
+        },
+        Ok(time) => tcg(format!(
+            "/dev/kvm only imitates virtualization here: 10 000 turns of a loop took {time:?}"
+        )),
         Err(error) => tcg(format!("/dev/kvm is of no use here: {error}")),
     }
 }
 
 fn tcg(why: String) -> Choice {
-    Choice { accelerator: Accelerator::Tcg, why_not_kvm: Some(why) }
+    Choice {
+        accelerator: Accelerator::Tcg,
+        why_not_kvm: Some(why),
+    }
 }
 
 /// A mapping that is unmapped when dropped.
@@ -65,9 +75,20 @@ impl Mapping {
         };
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
         let address = unsafe {
-            libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, descriptor, 0)
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                flags,
+                descriptor,
+                0,
+            )
         };
-        if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(Self { address, length }) }
+        if address == libc::MAP_FAILED {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Self { address, length })
+        }
     }
 }
 
@@ -81,7 +102,11 @@ impl Drop for Mapping {
 fn ioctl(file: &impl AsRawFd, request: libc::c_ulong, argument: u64) -> io::Result<i32> {
     // SAFETY: each caller passes either a number or the address of a value of the size that `request` names.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), request, argument) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn descriptor(file: &impl AsRawFd, request: libc::c_ulong, argument: u64) -> io::Result<OwnedFd> {
@@ -101,7 +126,8 @@ fn time_of_loop() -> io::Result<Duration> {
     let region: [u64; 4] = [0, 0x1000, 4096, memory.address as u64];
     ioctl(&machine, KVM_SET_USER_MEMORY_REGION, region.as_ptr() as u64)?;
     let processor = descriptor(&machine, KVM_CREATE_VCPU, 0)?;
-    let size = usize::try_from(ioctl(&kvm, KVM_GET_VCPU_MMAP_SIZE, 0)?).map_err(io::Error::other)?;
+    let size =
+        usize::try_from(ioctl(&kvm, KVM_GET_VCPU_MMAP_SIZE, 0)?).map_err(io::Error::other)?;
     let shared = Mapping::new(size, Some(&processor))?;
     real_mode(&processor)?;
     Ok(one_run(&processor, &shared)?.min(one_run(&processor, &shared)?))
@@ -128,5 +154,11 @@ fn one_run(processor: &OwnedFd, shared: &Mapping) -> io::Result<Duration> {
     let time = start.elapsed();
     // SAFETY: exit_reason is the u32 at byte 8 of struct kvm_run, which the mapping holds.
     let reason = unsafe { shared.address.cast::<u32>().add(2).read_volatile() };
-    if reason == KVM_EXIT_HLT { Ok(time) } else { Err(io::Error::other(format!("a guest left with reason {reason}"))) }
+    if reason == KVM_EXIT_HLT {
+        Ok(time)
+    } else {
+        Err(io::Error::other(format!(
+            "a guest left with reason {reason}"
+        )))
+    }
 }

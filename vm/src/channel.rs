@@ -43,7 +43,12 @@ pub struct Channel {
 impl Channel {
     pub(crate) fn new(stream: UnixStream) -> Self {
         let (reader, writer) = stream.into_split();
-        Self { reader: BufReader::new(reader), writer, line: Vec::new(), unheard: 0 }
+        Self {
+            reader: BufReader::new(reader),
+            writer,
+            line: Vec::new(),
+            unheard: 0,
+        }
     }
 
     /// Waits until PID 1 says that it is ready. Firmware may write to the port before that.
@@ -60,9 +65,13 @@ impl Channel {
 
     /// Sends a question; its answer is to be taken with [`Channel::answer`].
     pub async fn ask<Q: Serialize>(&mut self, question: &Q) -> Result<(), ChannelError> {
-        let mut line = serde_json::to_vec(question).map_err(|error| ChannelError::Connection(error.into()))?;
+        let mut line =
+            serde_json::to_vec(question).map_err(|error| ChannelError::Connection(error.into()))?;
         line.push(b'\n');
-        self.writer.write_all(&line).await.map_err(ChannelError::Connection)?;
+        self.writer
+            .write_all(&line)
+            .await
+            .map_err(ChannelError::Connection)?;
         self.unheard += 1;
         Ok(())
     }
@@ -82,7 +91,10 @@ impl Channel {
 
     async fn receive(&mut self) -> Result<&[u8], ChannelError> {
         let room = LINE_LIMIT.saturating_sub(self.line.len() as u64);
-        let read = (&mut self.reader).take(room).read_until(b'\n', &mut self.line).await;
+        let read = (&mut self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.line)
+            .await;
         let read = read.map_err(ChannelError::Connection)?;
         match self.line.as_slice() {
             [line @ .., b'\n'] => Ok(line.strip_suffix(b"\r").unwrap_or(line)),

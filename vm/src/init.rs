@@ -35,10 +35,21 @@ pub struct Port {
 ///
 /// The port must be open before a template is saved: opening it empties what was already sent.
 pub fn prepare() -> io::Result<Port> {
-    for (kind, folder) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run"), ("tmpfs", "/tmp")]
-    {
+    for (kind, folder) in [
+        ("devtmpfs", "/dev"),
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("tmpfs", "/run"),
+        ("tmpfs", "/tmp"),
+    ] {
         std::fs::create_dir_all(folder)?;
-        match mount(Some(kind), folder, Some(kind), MsFlags::empty(), None::<&str>) {
+        match mount(
+            Some(kind),
+            folder,
+            Some(kind),
+            MsFlags::empty(),
+            None::<&str>,
+        ) {
             // CONFIG_DEVTMPFS_MOUNT may have been first.
             Ok(()) | Err(nix::Error::EBUSY) => {}
             Err(error) => return Err(error.into()),
@@ -48,7 +59,10 @@ pub fn prepare() -> io::Result<Port> {
     let mut settings = tcgetattr(writer.as_fd())?;
     cfmakeraw(&mut settings);
     tcsetattr(writer.as_fd(), SetArg::TCSANOW, &settings)?;
-    Ok(Port { reader: BufReader::new(writer.try_clone()?), writer })
+    Ok(Port {
+        reader: BufReader::new(writer.try_clone()?),
+        writer,
+    })
 }
 
 impl Port {

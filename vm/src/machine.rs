@@ -99,26 +99,42 @@ impl Machine {
             Accelerator::Kvm => ("kvm", "host,migratable=on"),
             Accelerator::Tcg => ("tcg", "max"),
         };
-        let mut board = "pc,usb=off,vmport=off,graphics=off,hpet=off,dump-guest-core=off".to_owned();
+        let mut board =
+            "pc,usb=off,vmport=off,graphics=off,hpet=off,dump-guest-core=off".to_owned();
         let mut arguments: Vec<String> = Vec::new();
         match memory {
             Memory::Private => {}
             Memory::Shared(file) => {
                 board.push_str(",memory-backend=ram");
-                arguments.extend(["-object".to_owned(), memory_backend(self.memory, file, "on")]);
+                arguments.extend([
+                    "-object".to_owned(),
+                    memory_backend(self.memory, file, "on"),
+                ]);
             }
             Memory::View(file) => {
                 board.push_str(",memory-backend=ram");
-                arguments.extend(["-object".to_owned(), memory_backend(self.memory, file, "off")]);
+                arguments.extend([
+                    "-object".to_owned(),
+                    memory_backend(self.memory, file, "off"),
+                ]);
             }
         }
         let fixed = "-nodefaults -no-user-config -display none -no-reboot -drive if=none,id=floppy0 \
                      -device floppy,drive=floppy0,drive-type=144";
         arguments.extend(fixed.split_whitespace().map(str::to_owned));
-        for (flag, value) in [("-machine", board.as_str()), ("-accel", accelerator), ("-cpu", cpu)] {
+        for (flag, value) in [
+            ("-machine", board.as_str()),
+            ("-accel", accelerator),
+            ("-cpu", cpu),
+        ] {
             arguments.extend([flag.to_owned(), value.to_owned()]);
         }
-        arguments.extend(["-m".to_owned(), format!("{}M", self.memory), "-smp".to_owned(), self.cpus.to_string()]);
+        arguments.extend([
+            "-m".to_owned(),
+            format!("{}M", self.memory),
+            "-smp".to_owned(),
+            self.cpus.to_string(),
+        ]);
         arguments
     }
 
@@ -127,16 +143,29 @@ impl Machine {
             return Vec::new();
         };
         let kernel = self.kernel.display().to_string();
-        ["-kernel", &kernel, "-initrd", &format!("/proc/self/fd/{initramfs}"), "-append", &self.command_line()]
-            .map(str::to_owned)
-            .to_vec()
+        [
+            "-kernel",
+            &kernel,
+            "-initrd",
+            &format!("/proc/self/fd/{initramfs}"),
+            "-append",
+            &self.command_line(),
+        ]
+        .map(str::to_owned)
+        .to_vec()
     }
 
     fn network(&self, descriptors: &Descriptors) -> Vec<String> {
         let mut arguments = Vec::new();
         for (index, (card, descriptor)) in self.cards.iter().zip(&descriptors.cards).enumerate() {
-            arguments.extend(["-netdev".to_owned(), format!("socket,id=net{index},fd={descriptor}")]);
-            let device = format!("{},id=nic{index},netdev=net{index},mac={},romfile=", card.model, card.mac);
+            arguments.extend([
+                "-netdev".to_owned(),
+                format!("socket,id=net{index},fd={descriptor}"),
+            ]);
+            let device = format!(
+                "{},id=nic{index},netdev=net{index},mac={},romfile=",
+                card.model, card.mac
+            );
             arguments.extend(["-device".to_owned(), device]);
         }
         arguments

@@ -113,8 +113,14 @@ impl LastWords {
 
     fn text(&self) -> String {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(kept.make_contiguous()).trim().replace('\n', "; ");
-        if text.is_empty() { "it said nothing".to_owned() } else { text }
+        let text = String::from_utf8_lossy(kept.make_contiguous())
+            .trim()
+            .replace('\n', "; ");
+        if text.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            text
+        }
     }
 }
 
@@ -128,7 +134,11 @@ impl Qemu {
     /// `-netdev socket`: four bytes of length, big-endian, then the frame).
     ///
     /// Returns once the monitor answers; the guest boots meanwhile.
-    pub async fn boot(machine: &Machine, initramfs: &[u8], cards: Vec<OwnedFd>) -> Result<Self, QemuError> {
+    pub async fn boot(
+        machine: &Machine,
+        initramfs: &[u8],
+        cards: Vec<OwnedFd>,
+    ) -> Result<Self, QemuError> {
         Self::start(machine, &Memory::Private, Some(initramfs), cards, &[]).await
     }
 
@@ -163,12 +173,20 @@ impl Qemu {
         let command = pasteable(&program, &arguments);
         match Qmp::connect(monitor).await {
             Ok(qmp) => {
-                let mut qemu =
-                    Self { child, stderr, command, version: String::new(), qmp, channel: Channel::new(channel) };
+                let mut qemu = Self {
+                    child,
+                    stderr,
+                    command,
+                    version: String::new(),
+                    qmp,
+                    channel: Channel::new(channel),
+                };
                 qemu.version = qemu.checked_version().await?;
                 Ok(qemu)
             }
-            Err(QmpError::Closed | QmpError::Connection(_)) => Err(ended(&mut child, &stderr, command).await),
+            Err(QmpError::Closed | QmpError::Connection(_)) => {
+                Err(ended(&mut child, &stderr, command).await)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -180,10 +198,17 @@ impl Qemu {
     }
 
     async fn checked_version(&mut self) -> Result<String, QemuError> {
-        let answer = self.qmp.execute("query-version", serde_json::Value::Null).await?;
+        let answer = self
+            .qmp
+            .execute("query-version", serde_json::Value::Null)
+            .await?;
         let part = |name: &str| answer["qemu"][name].as_u64().unwrap_or(0);
         let version = format!("{}.{}.{}", part("major"), part("minor"), part("micro"));
-        if (part("major"), part("minor")) < OLDEST { Err(QemuError::TooOld { version }) } else { Ok(version) }
+        if (part("major"), part("minor")) < OLDEST {
+            Err(QemuError::TooOld { version })
+        } else {
+            Ok(version)
+        }
     }
 
     /// Waits until PID 1 can be asked.
@@ -210,7 +235,9 @@ impl Qemu {
     /// other, leave no earlier callback pending.
     pub async fn flush(&mut self) -> Result<(), QmpError> {
         for _ in 0..2 {
-            self.qmp.execute("query-status", serde_json::Value::Null).await?;
+            self.qmp
+                .execute("query-status", serde_json::Value::Null)
+                .await?;
         }
         Ok(())
     }
@@ -235,10 +262,17 @@ impl Qemu {
 
 /// The error for a QEMU whose sockets closed: waits for its status.
 async fn ended(child: &mut Child, stderr: &LastWords, command: String) -> QemuError {
-    let status = child.wait().await.unwrap_or_else(|_| ExitStatus::from_raw(0));
+    let status = child
+        .wait()
+        .await
+        .unwrap_or_else(|_| ExitStatus::from_raw(0));
     // Its standard error closed with it; the listener needs one turn to take what is left.
     tokio::task::yield_now().await;
-    QemuError::Ended { status, stderr: stderr.text(), command }
+    QemuError::Ended {
+        status,
+        stderr: stderr.text(),
+        command,
+    }
 }
 
 fn resource(what: &'static str) -> impl FnOnce(io::Error) -> QemuError {
@@ -248,8 +282,12 @@ fn resource(what: &'static str) -> impl FnOnce(io::Error) -> QemuError {
 /// A connected pair: our end for tokio, the far end for QEMU.
 fn pair() -> Result<(UnixStream, StdUnixStream), QemuError> {
     let (near, far) = StdUnixStream::pair().map_err(resource("a socket pair"))?;
-    near.set_nonblocking(true).map_err(resource("a socket that does not block"))?;
-    Ok((UnixStream::from_std(near).map_err(resource("a socket for the runtime"))?, far))
+    near.set_nonblocking(true)
+        .map_err(resource("a socket that does not block"))?;
+    Ok((
+        UnixStream::from_std(near).map_err(resource("a socket for the runtime"))?,
+        far,
+    ))
 }
 
 /// A file without a name that holds `bytes`: gone when the last descriptor closes.
@@ -267,7 +305,11 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, QemuError> {
 fn spawn(program: &Path, arguments: &[String], inherited: Vec<RawFd>) -> Result<Child, QemuError> {
     let parent = nix::unistd::getpid();
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     // A group of its own: Ctrl-C at the terminal is for us, who then end the guest in order.
     command.process_group(0).kill_on_drop(true);
     // SAFETY: between fork and exec only system calls are made that are safe there, and nothing is allocated.
@@ -285,12 +327,18 @@ fn spawn(program: &Path, arguments: &[String], inherited: Vec<RawFd>) -> Result<
             Ok(())
         });
     }
-    command.spawn().map_err(|source| QemuError::Start { program: program.to_owned(), source })
+    command.spawn().map_err(|source| QemuError::Start {
+        program: program.to_owned(),
+        source,
+    })
 }
 
 /// The command line for a shell: words that a shell would change are quoted.
 fn pasteable(program: &Path, arguments: &[String]) -> String {
-    let plain = |word: &str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=,./:+@".contains(&byte));
+    let plain = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_=,./:+@".contains(&byte))
+    };
     let mut text = program.display().to_string();
     for argument in arguments {
         text.push(' ');

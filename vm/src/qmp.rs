@@ -54,7 +54,13 @@ impl Qmp {
     /// Takes the greeting and leaves the negotiation of capabilities.
     pub(crate) async fn connect(stream: UnixStream) -> Result<Self, QmpError> {
         let (reader, writer) = stream.into_split();
-        let mut qmp = Self { reader: BufReader::new(reader), writer, line: Vec::new(), next_id: 0, events: VecDeque::new() };
+        let mut qmp = Self {
+            reader: BufReader::new(reader),
+            writer,
+            line: Vec::new(),
+            next_id: 0,
+            events: VecDeque::new(),
+        };
         let greeting = qmp.receive().await?;
         if greeting.get("QMP").is_none() {
             return Err(QmpError::Protocol(greeting.to_string()));
@@ -73,7 +79,10 @@ impl Qmp {
         }
         let mut line = request.to_string();
         line.push('\n');
-        self.writer.write_all(line.as_bytes()).await.map_err(QmpError::Connection)?;
+        self.writer
+            .write_all(line.as_bytes())
+            .await
+            .map_err(QmpError::Connection)?;
         loop {
             let mut reply = self.receive().await?;
             if reply.get("event").is_some() {
@@ -117,9 +126,17 @@ impl Qmp {
     /// Reads one line into a buffer of its own, so that a cancelled read loses nothing.
     async fn receive(&mut self) -> Result<Value, QmpError> {
         let room = LINE_LIMIT - self.line.len() as u64;
-        let read = (&mut self.reader).take(room).read_until(b'\n', &mut self.line).await.map_err(QmpError::Connection)?;
+        let read = (&mut self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.line)
+            .await
+            .map_err(QmpError::Connection)?;
         if self.line.last() != Some(&b'\n') {
-            return Err(if read == 0 && (self.line.len() as u64) < LINE_LIMIT { QmpError::Closed } else { self.garbage() });
+            return Err(if read == 0 && (self.line.len() as u64) < LINE_LIMIT {
+                QmpError::Closed
+            } else {
+                self.garbage()
+            });
         }
         let message = serde_json::from_slice(&self.line).map_err(|_| self.garbage())?;
         self.line.clear();
@@ -134,8 +151,14 @@ impl Qmp {
 
 fn accepted(command: &str, reply: &mut Value) -> Result<Value, QmpError> {
     if let Some(error) = reply.get("error") {
-        let description = error["desc"].as_str().unwrap_or("without a reason").to_owned();
-        return Err(QmpError::Refused { command: command.to_owned(), description });
+        let description = error["desc"]
+            .as_str()
+            .unwrap_or("without a reason")
+            .to_owned();
+        return Err(QmpError::Refused {
+            command: command.to_owned(),
+            description,
+        });
     }
     Ok(reply["return"].take())
 }
@@ -147,7 +170,9 @@ mod tests {
     async fn fake(lines: &str) -> (Qmp, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         let mut far = far;
-        far.write_all(b"{\"QMP\":{}}\n{\"return\":{},\"id\":1}\n").await.unwrap();
+        far.write_all(b"{\"QMP\":{}}\n{\"return\":{},\"id\":1}\n")
+            .await
+            .unwrap();
         let qmp = Qmp::connect(near).await.unwrap();
         far.write_all(lines.as_bytes()).await.unwrap();
         (qmp, far)

@@ -114,7 +114,14 @@ impl Templates {
             lock.lock_shared().map_err(wrong(&path))?;
             let copies = duplicates(&cards).map_err(wrong(&path))?;
             match restore(&path, machine, copies).await {
-                Ok((qemu, answer)) => return Ok(Restored { qemu, answer, lock, renewed }),
+                Ok((qemu, answer)) => {
+                    return Ok(Restored {
+                        qemu,
+                        answer,
+                        lock,
+                        renewed,
+                    });
+                }
                 Err(error @ TemplateError::Qemu(QemuError::Missing)) => return Err(error),
                 Err(error) if attempt == 0 => {
                     renewed = Some(error.to_string());
@@ -124,12 +131,19 @@ impl Templates {
                 Err(error) => return Err(error),
             }
         }
-        Err(TemplateError::Torn("it was made twice and restored neither time".to_owned()))
+        Err(TemplateError::Torn(
+            "it was made twice and restored neither time".to_owned(),
+        ))
     }
 
     fn lock(&self, key: &str) -> Result<File, TemplateError> {
         let path = self.folder.join(format!("{key}.lock"));
-        OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(wrong(&path))
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(wrong(&path))
     }
 
     /// Makes the template under an exclusive lock, unless somebody else did while this one waited for it.
@@ -179,25 +193,51 @@ fn key(machine: &Machine, initramfs: &[u8], prelude: &Value) -> Result<String, T
     for file in [&program, &machine.kernel] {
         let metadata = fs::metadata(file).map_err(wrong(file))?;
         let modified = metadata.modified().map_err(wrong(file))?;
-        hash.update(format!("{} {} {modified:?}\n", file.display(), metadata.len()));
+        hash.update(format!(
+            "{} {} {modified:?}\n",
+            file.display(),
+            metadata.len()
+        ));
     }
     hash.update(format!("{VERSION} {machine:?} {prelude}\n"));
     hash.update(initramfs);
-    Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    Ok(hash
+        .finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 /// Boots the machine, asks the prelude, saves.
-async fn save(path: &Path, machine: &Machine, initramfs: &[u8], prelude: &Value) -> Result<(), TemplateError> {
+async fn save(
+    path: &Path,
+    machine: &Machine,
+    initramfs: &[u8],
+    prelude: &Value,
+) -> Result<(), TemplateError> {
     let (memory, state) = (path.join("memory"), path.join("state"));
     let (cards, _ends) = unplugged(machine).map_err(wrong(path))?;
-    let mut qemu = Qemu::start(machine, &Memory::Shared(memory.clone()), Some(initramfs), cards, &[]).await?;
+    let mut qemu = Qemu::start(
+        machine,
+        &Memory::Shared(memory.clone()),
+        Some(initramfs),
+        cards,
+        &[],
+    )
+    .await?;
     qemu.ready().await?;
     qemu.channel.ask(prelude).await.map_err(QemuError::from)?;
     let answer: Value = qemu.channel.answer().await.map_err(QemuError::from)?;
     qemu.qmp.execute("stop", Value::Null).await?;
     capabilities(&mut qemu.qmp).await?;
     let quoted = state.display().to_string().replace('\'', r"'\''");
-    qemu.qmp.execute("migrate", json!({ "uri": format!("exec:cat > '{quoted}'") })).await?;
+    qemu.qmp
+        .execute(
+            "migrate",
+            json!({ "uri": format!("exec:cat > '{quoted}'") }),
+        )
+        .await?;
     completed(&mut qemu.qmp, "save").await?;
     qemu.end().await.map_err(wrong(path))?;
     describe(path, &memory, &state, answer)
@@ -220,7 +260,10 @@ fn describe(path: &Path, memory: &Path, state: &Path, answer: Value) -> Result<(
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Reads a template and compares it with what it says of itself.
@@ -230,16 +273,24 @@ fn intact(path: &Path) -> Result<Description, TemplateError> {
     let description: Description = serde_json::from_slice(&text).map_err(|error| torn(&error))?;
     let state = fs::read(path.join("state")).map_err(|error| torn(&error))?;
     if state.len() as u64 != description.state_size || sha256(&state) != description.state_sha256 {
-        return Err(TemplateError::Torn("its state is not what was saved".to_owned()));
+        return Err(TemplateError::Torn(
+            "its state is not what was saved".to_owned(),
+        ));
     }
     let memory = fs::metadata(path.join("memory")).map_err(|error| torn(&error))?;
     if memory.len() != description.memory_size {
-        return Err(TemplateError::Torn("its memory is not as long as it was".to_owned()));
+        return Err(TemplateError::Torn(
+            "its memory is not as long as it was".to_owned(),
+        ));
     }
     Ok(description)
 }
 
-async fn restore(path: &Path, machine: &Machine, cards: Vec<OwnedFd>) -> Result<(Qemu, Value), TemplateError> {
+async fn restore(
+    path: &Path,
+    machine: &Machine,
+    cards: Vec<OwnedFd>,
+) -> Result<(Qemu, Value), TemplateError> {
     let description = intact(path)?;
     let state = File::open(path.join("state")).map_err(wrong(path))?;
     let number = state.as_raw_fd();
@@ -247,8 +298,12 @@ async fn restore(path: &Path, machine: &Machine, cards: Vec<OwnedFd>) -> Result<
     let mut qemu = Qemu::start(machine, &memory, None, cards, &[number]).await?;
     capabilities(&mut qemu.qmp).await?;
     // No announcements of the restored machine on its wires: a scenario must not see that it was restored.
-    qemu.qmp.execute("migrate-set-parameters", json!({ "announce-rounds": 0 })).await?;
-    qemu.qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{number}") })).await?;
+    qemu.qmp
+        .execute("migrate-set-parameters", json!({ "announce-rounds": 0 }))
+        .await?;
+    qemu.qmp
+        .execute("migrate-incoming", json!({ "uri": format!("fd:{number}") }))
+        .await?;
     completed(&mut qemu.qmp, "restore").await?;
     qemu.qmp.execute("cont", Value::Null).await?;
     Ok((qemu, description.answer))
@@ -256,8 +311,14 @@ async fn restore(path: &Path, machine: &Machine, cards: Vec<OwnedFd>) -> Result<
 
 /// Memory that is shared with a file is left out of the state, and progress is told by events.
 async fn capabilities(qmp: &mut Qmp) -> Result<(), QmpError> {
-    let wanted = ["x-ignore-shared", "events"].map(|name| json!({ "capability": name, "state": true }));
-    qmp.execute("migrate-set-capabilities", json!({ "capabilities": wanted })).await.map(drop)
+    let wanted =
+        ["x-ignore-shared", "events"].map(|name| json!({ "capability": name, "state": true }));
+    qmp.execute(
+        "migrate-set-capabilities",
+        json!({ "capabilities": wanted }),
+    )
+    .await
+    .map(drop)
 }
 
 async fn completed(qmp: &mut Qmp, doing: &'static str) -> Result<(), TemplateError> {
@@ -267,7 +328,10 @@ async fn completed(qmp: &mut Qmp, doing: &'static str) -> Result<(), TemplateErr
             Some("completed") => return Ok(()),
             Some("failed") => {
                 let answer = qmp.execute("query-migrate", Value::Null).await?;
-                let reason = answer["error-desc"].as_str().unwrap_or("it gives no reason").to_owned();
+                let reason = answer["error-desc"]
+                    .as_str()
+                    .unwrap_or("it gives no reason")
+                    .to_owned();
                 return Err(TemplateError::Migration { doing, reason });
             }
             _ => {}
@@ -277,7 +341,13 @@ async fn completed(qmp: &mut Qmp, doing: &'static str) -> Result<(), TemplateErr
 
 /// Sockets for cards that nobody listens to.
 fn unplugged(machine: &Machine) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
-    let pairs = machine.cards.iter().map(|_| std::os::unix::net::UnixStream::pair());
+    let pairs = machine
+        .cards
+        .iter()
+        .map(|_| std::os::unix::net::UnixStream::pair());
     let pairs: Vec<_> = pairs.collect::<io::Result<_>>()?;
-    Ok(pairs.into_iter().map(|(one, other)| (OwnedFd::from(one), OwnedFd::from(other))).unzip())
+    Ok(pairs
+        .into_iter()
+        .map(|(one, other)| (OwnedFd::from(one), OwnedFd::from(other)))
+        .unzip())
 }

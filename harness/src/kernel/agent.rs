@@ -13,7 +13,10 @@ pub(crate) const FOLDER: &str = "/lastwords";
 /// on the kernel log and waits to be ended.
 pub(crate) fn serve() -> ! {
     if let Err(error) = try_serve() {
-        let _ = fs::write("/dev/kmsg", format!("<0>lastwords: PID 1 cannot go on: {error}\n"));
+        let _ = fs::write(
+            "/dev/kmsg",
+            format!("<0>lastwords: PID 1 cannot go on: {error}\n"),
+        );
     }
     let _ = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_POWER_OFF);
     loop {
@@ -32,7 +35,9 @@ fn try_serve() -> io::Result<()> {
     let mut kernel = Kernel::new(modules)?;
     // The kernel's own default; the command line's -1 is only for what dies before this point.
     fs::write("/proc/sys/kernel/panic", "0")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     port.ready()?;
     while let Some(question) = port.question()? {
         let answer = runtime.block_on(answer(&mut kernel, &question));

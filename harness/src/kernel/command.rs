@@ -18,7 +18,10 @@ pub(crate) async fn run(command: &[String], within: Duration) -> Result<Ran, Ref
     let refused = |error: std::io::Error| Refusal::by_kernel(doing(), &error);
     let mut child = Command::new(program)
         .args(arguments)
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -28,9 +31,16 @@ pub(crate) async fn run(command: &[String], within: Duration) -> Result<Ran, Ref
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(read(output), read(errors), child.wait()) };
     let Ok((output, errors, status)) = timeout(within, work).await else {
-        return Err(Refusal::ours(doing(), format!("still running after {within:?}")));
+        return Err(Refusal::ours(
+            doing(),
+            format!("still running after {within:?}"),
+        ));
     };
-    Ok(Ran { status: status.map_err(refused)?.code(), output, errors })
+    Ok(Ran {
+        status: status.map_err(refused)?.code(),
+        output,
+        errors,
+    })
 }
 
 /// Reads to the end and keeps the start.

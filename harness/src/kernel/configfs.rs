@@ -19,18 +19,28 @@ pub(crate) fn change(modules: &mut Modules, changes: &[ConfigfsChange]) -> Resul
 fn one(root: &Path, change: &ConfigfsChange) -> Result<(), Refusal> {
     let path = |path: &str| root.join(path);
     let (doing, done) = match change {
-        ConfigfsChange::Make(name) => (format!("mkdir {}", path(name).display()), fs::create_dir(path(name))),
-        ConfigfsChange::Remove(name) => (format!("rmdir {}", path(name).display()), fs::remove_dir(path(name))),
-        ConfigfsChange::Write(name, value) => {
-            (format!("echo {value} > {}", path(name).display()), store(&path(name), value))
-        }
+        ConfigfsChange::Make(name) => (
+            format!("mkdir {}", path(name).display()),
+            fs::create_dir(path(name)),
+        ),
+        ConfigfsChange::Remove(name) => (
+            format!("rmdir {}", path(name).display()),
+            fs::remove_dir(path(name)),
+        ),
+        ConfigfsChange::Write(name, value) => (
+            format!("echo {value} > {}", path(name).display()),
+            store(&path(name), value),
+        ),
     };
     done.map_err(|error| Refusal::by_kernel(doing, &error))
 }
 
 /// One write(2), as `echo` does it, the newline included: an attribute takes what one write gives it.
 fn store(path: &Path, value: &str) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(path)?.write_all(format!("{value}\n").as_bytes())
+    fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(format!("{value}\n").as_bytes())
 }
 
 /// Loads configfs and netconsole and mounts configfs, where that is still to be done.
@@ -42,7 +52,13 @@ fn prepare(modules: &mut Modules) -> Result<(), Refusal> {
     let mounted = fs::read_dir(CONFIGFS).is_ok_and(|mut entries| entries.next().is_some());
     if !mounted {
         let doing = format!("mount -t configfs none {CONFIGFS}");
-        match mount(Some("none"), CONFIGFS, Some("configfs"), MsFlags::empty(), None::<&str>) {
+        match mount(
+            Some("none"),
+            CONFIGFS,
+            Some("configfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        ) {
             Ok(()) | Err(nix::Error::EBUSY) => {}
             Err(error) => return Err(Refusal::by_kernel(doing, &error.into())),
         }

@@ -15,20 +15,33 @@ use tokio::time::timeout;
 use crate::{kernel::Refusal, netconsole::MacAddress};
 
 /// Gives `name` its addresses and brings it up. `mac` must be its own: it tells a wrong order of cards.
-pub(crate) async fn configure(name: &str, mac: MacAddress, addresses: &[IpNet]) -> Result<(), Refusal> {
+pub(crate) async fn configure(
+    name: &str,
+    mac: MacAddress,
+    addresses: &[IpNet],
+) -> Result<(), Refusal> {
     let doing = format!("setting {name} up");
     let handle = connect(&doing)?;
     let link = find(&handle, name, &doing).await?;
     if address_of(&link) != Some(mac) {
-        return Err(Refusal::ours(doing, format!("its MAC is {:?}, not {mac}", address_of(&link))));
+        return Err(Refusal::ours(
+            doing,
+            format!("its MAC is {:?}, not {mac}", address_of(&link)),
+        ));
     }
     // An address must be usable at once: no duplicate address detection in a lab that gives each address once.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0");
     for net in addresses {
-        let added = handle.address().add(link.header.index, net.addr(), net.prefix_len()).execute().await;
+        let added = handle
+            .address()
+            .add(link.header.index, net.addr(), net.prefix_len())
+            .execute()
+            .await;
         added.map_err(|error| netlink(&doing, error))?;
     }
-    up(&handle, &link, true).await.map_err(|error| netlink(&doing, error))
+    up(&handle, &link, true)
+        .await
+        .map_err(|error| netlink(&doing, error))
 }
 
 /// `ip link set NAME up|down`.
@@ -36,7 +49,9 @@ pub(crate) async fn set_up(name: &str, wanted: bool) -> Result<(), Refusal> {
     let doing = format!("ip link set {name} {}", if wanted { "up" } else { "down" });
     let handle = connect(&doing)?;
     let link = find(&handle, name, &doing).await?;
-    up(&handle, &link, wanted).await.map_err(|error| netlink(&doing, error))
+    up(&handle, &link, wanted)
+        .await
+        .map_err(|error| netlink(&doing, error))
 }
 
 async fn up(handle: &Handle, link: &LinkMessage, wanted: bool) -> Result<(), rtnetlink::Error> {
@@ -49,14 +64,16 @@ async fn up(handle: &Handle, link: &LinkMessage, wanted: bool) -> Result<(), rtn
 pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(), Refusal> {
     let doing = format!("waiting for the carrier of {name}");
     let opened = new_multicast_connection(&[MulticastGroup::Link]);
-    let (connection, handle, mut changes) = opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
+    let (connection, handle, mut changes) =
+        opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
     tokio::spawn(connection);
     if has_carrier(&find(&handle, name, &doing).await?) {
         return Ok(());
     }
     let wait = async {
         while let Some((message, _)) = changes.next().await {
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = message.payload
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
+                message.payload
                 && name_of(&link) == Some(name)
                 && has_carrier(&link)
             {
@@ -64,18 +81,30 @@ pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(),
             }
         }
     };
-    timeout(within, wait).await.map_err(|_| Refusal::ours(doing, format!("none after {within:?}")))
+    timeout(within, wait)
+        .await
+        .map_err(|_| Refusal::ours(doing, format!("none after {within:?}")))
 }
 
 pub(crate) fn connect(doing: &str) -> Result<Handle, Refusal> {
-    let (connection, handle, _) = new_connection().map_err(|error| Refusal::by_kernel(doing, &error))?;
+    let (connection, handle, _) =
+        new_connection().map_err(|error| Refusal::by_kernel(doing, &error))?;
     tokio::spawn(connection);
     Ok(handle)
 }
 
 async fn find(handle: &Handle, name: &str, doing: &str) -> Result<LinkMessage, Refusal> {
-    let found = handle.link().get().match_name(name).execute().try_next().await;
-    let missing = || Refusal { errno: Some("ENODEV".to_owned()), ..Refusal::ours(doing, format!("there is no interface `{name}`")) };
+    let found = handle
+        .link()
+        .get()
+        .match_name(name)
+        .execute()
+        .try_next()
+        .await;
+    let missing = || Refusal {
+        errno: Some("ENODEV".to_owned()),
+        ..Refusal::ours(doing, format!("there is no interface `{name}`"))
+    };
     match found {
         Ok(Some(link)) => Ok(link),
         Ok(None) => Err(missing()),
@@ -85,8 +114,18 @@ async fn find(handle: &Handle, name: &str, doing: &str) -> Result<LinkMessage, R
 }
 
 /// The name of the interface with `index`.
-pub(crate) async fn name_of_index(handle: &Handle, index: u32, doing: &str) -> Result<String, Refusal> {
-    let found = handle.link().get().match_index(index).execute().try_next().await;
+pub(crate) async fn name_of_index(
+    handle: &Handle,
+    index: u32,
+    doing: &str,
+) -> Result<String, Refusal> {
+    let found = handle
+        .link()
+        .get()
+        .match_index(index)
+        .execute()
+        .try_next()
+        .await;
     match found.map_err(|error| netlink(doing, error))? {
         Some(link) => Ok(name_of(&link).unwrap_or_default().to_owned()),
         None => Err(Refusal::ours(doing, format!("interface {index} is gone"))),
@@ -94,21 +133,27 @@ pub(crate) async fn name_of_index(handle: &Handle, index: u32, doing: &str) -> R
 }
 
 fn name_of(link: &LinkMessage) -> Option<&str> {
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.as_str()),
-        _ => None,
-    })
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.as_str()),
+            _ => None,
+        })
 }
 
 fn address_of(link: &LinkMessage) -> Option<MacAddress> {
-    link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(bytes) => Some(MacAddress(bytes.as_slice().try_into().ok()?)),
-        _ => None,
-    })
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => Some(MacAddress(bytes.as_slice().try_into().ok()?)),
+            _ => None,
+        })
 }
 
 fn has_carrier(link: &LinkMessage) -> bool {
-    link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::Carrier(1)))
+    link.attributes
+        .iter()
+        .any(|attribute| matches!(attribute, LinkAttribute::Carrier(1)))
 }
 
 /// A refusal for what netlink answered.

@@ -18,7 +18,11 @@ pub(crate) struct LogReader(File);
 
 impl LogReader {
     pub(crate) fn open() -> io::Result<Self> {
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").map(Self)
+        OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .map(Self)
     }
 
     /// All records since the last call. Records that were overwritten unread are counted as one loss each time that

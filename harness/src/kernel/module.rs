@@ -26,17 +26,26 @@ impl Modules {
     /// Loads `name` with `parameters`, and before it what it depends on. False when it was there already or is built
     /// into the kernel.
     pub(crate) fn load(&mut self, name: &str, parameters: &str) -> Result<bool, Refusal> {
-        let doing = || format!("modprobe {name} {parameters}").trim_end().to_owned();
+        let doing = || {
+            format!("modprobe {name} {parameters}")
+                .trim_end()
+                .to_owned()
+        };
         let Some(files) = self.closures.get(&underscored(name)) else {
-            return Err(Refusal { errno: Some("ENOENT".to_owned()), ..Refusal::ours(doing(), "no such module was packed") });
+            return Err(Refusal {
+                errno: Some("ENOENT".to_owned()),
+                ..Refusal::ours(doing(), "no such module was packed")
+            });
         };
         let Some((own, dependencies)) = files.split_last() else {
             return Ok(false);
         };
         for file in dependencies {
-            self.insert(file, "").map_err(|error| Refusal::by_kernel(doing(), &error))?;
+            self.insert(file, "")
+                .map_err(|error| Refusal::by_kernel(doing(), &error))?;
         }
-        self.insert(own, parameters).map_err(|error| Refusal::by_kernel(doing(), &error))
+        self.insert(own, parameters)
+            .map_err(|error| Refusal::by_kernel(doing(), &error))
     }
 
     fn insert(&self, file: &str, parameters: &str) -> io::Result<bool> {
@@ -51,7 +60,8 @@ impl Modules {
 
     /// `rmmod name`.
     pub(crate) fn unload(&mut self, name: &str, if_loaded: bool) -> Result<(), Refusal> {
-        let refusal = |error: nix::Error| Refusal::by_kernel(format!("rmmod {name}"), &error.into());
+        let refusal =
+            |error: nix::Error| Refusal::by_kernel(format!("rmmod {name}"), &error.into());
         let name = CString::new(underscored(name)).map_err(|_| refusal(nix::Error::EINVAL))?;
         match delete_module(&name, DeleteModuleFlags::O_NONBLOCK) {
             Err(nix::Error::ENOENT) if if_loaded => Ok(()),

@@ -25,13 +25,25 @@ pub(crate) enum Request {
     Unload { module: String, if_loaded: bool },
     /// Writes records to /dev/kmsg, one open and one write(2) each, as `echo` does. With `count`, the number that was
     /// written comes back beside a refusal.
-    Kmsg { records: Vec<String>, level: Option<u8>, newline: bool },
+    Kmsg {
+        records: Vec<String>,
+        level: Option<u8>,
+        newline: bool,
+    },
     /// `TEXT 1` to `TEXT LINES`, written like [`Request::Kmsg`].
-    Burst { text: String, lines: u32, level: Option<u8> },
+    Burst {
+        text: String,
+        lines: u32,
+        level: Option<u8>,
+    },
     /// Makes, changes and removes what is under /sys/kernel/config/netconsole.
     Configfs(Vec<ConfigfsChange>),
     /// Gives an interface its addresses and brings it up.
-    Interface { name: String, mac: MacAddress, addresses: Vec<IpNet> },
+    Interface {
+        name: String,
+        mac: MacAddress,
+        addresses: Vec<IpNet>,
+    },
     /// `ip link set NAME up|down`.
     SetUp { interface: String, up: bool },
     /// Waits until the interface has its carrier.
@@ -42,7 +54,10 @@ pub(crate) enum Request {
     /// The kernel log since the last time, from the first record on. Answered by [`Answer::Log`].
     ReadLog,
     /// Runs a program and waits for it. Answered by [`Answer::Ran`].
-    Run { command: Vec<String>, within: Duration },
+    Run {
+        command: Vec<String>,
+        within: Duration,
+    },
 }
 
 /// One change under /sys/kernel/config/netconsole.
@@ -63,12 +78,18 @@ pub(crate) enum ConfigfsChange {
 pub(crate) enum Answer {
     Done,
     Batch(Vec<Answer>),
-    Facts { release: String, cpus: usize },
+    Facts {
+        release: String,
+        cpus: usize,
+    },
     /// Whether it was loaded just now (it may have been there before, or be built in).
     Loaded(bool),
     NextHop(NextHop),
     /// Records as /dev/kmsg prints them; `lost` counts reads that found their record overwritten.
-    Log { records: Vec<String>, lost: u64 },
+    Log {
+        records: Vec<String>,
+        lost: u64,
+    },
     Ran(Ran),
 }
 
@@ -115,15 +136,29 @@ impl Refusal {
         let errno = error.raw_os_error().map(errno_name);
         let reason = match error.raw_os_error() {
             Some(ENOTSUPP) => "the device does not support it (errno 524, ENOTSUPP)".to_owned(),
-            Some(number) => format!("{} ({})", nix::Error::from_raw(number).desc(), errno_name(number)),
+            Some(number) => format!(
+                "{} ({})",
+                nix::Error::from_raw(number).desc(),
+                errno_name(number)
+            ),
             None => error.to_string(),
         };
-        Self { doing: doing.into(), reason, errno, before: Vec::new() }
+        Self {
+            doing: doing.into(),
+            reason,
+            errno,
+            before: Vec::new(),
+        }
     }
 
     /// A refusal for a reason of our own.
     pub(crate) fn ours(doing: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { doing: doing.into(), reason: reason.into(), errno: None, before: Vec::new() }
+        Self {
+            doing: doing.into(),
+            reason: reason.into(),
+            errno: None,
+            before: Vec::new(),
+        }
     }
 }
 
