@@ -1,5 +1,6 @@
 //! The program `lastwords`.
 
+mod lab;
 mod netconsole;
 mod scenario;
 
