@@ -1,6 +1,7 @@
 //! The program `lastwords`.
 
 mod kernel;
+mod lab;
 mod netconsole;
 mod scenario;
 
