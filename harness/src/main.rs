@@ -1,7 +1,12 @@
 //! The program `lastwords`.
 
+mod kernel;
 mod lab;
 mod netconsole;
 mod scenario;
 
-fn main() {}
+fn main() {
+    if lastwords_vm::init::is_init() {
+        kernel::agent::serve();
+    }
+}

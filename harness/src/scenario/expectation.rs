@@ -55,7 +55,9 @@ pub(crate) enum Release {
     Text(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Format {
     Basic,
@@ -108,14 +110,29 @@ impl Pattern {
     /// Whether `text` holds it.
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
         match self {
-            Self::Literal(literal) => literal.is_empty() || text.windows(literal.len()).any(|piece| piece == literal.as_bytes()),
+            Self::Literal(literal) => {
+                literal.is_empty()
+                    || text
+                        .windows(literal.len())
+                        .any(|piece| piece == literal.as_bytes())
+            }
             Self::Regex(regex) => regex.is_match(text),
         }
     }
 }
 
 /// Whether lines are expected as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Order {
     /// In the order of the file; others may lie between.

@@ -32,14 +32,22 @@ pub(crate) enum Failure {
 pub(crate) enum Action {
     /// `dmesg -n LEVEL`, 1 to 8.
     ConsoleLevel(u8),
-    Load { module: String, parameters: String },
-    Unload { module: String, if_loaded: bool },
+    Load {
+        module: String,
+        parameters: String,
+    },
+    Unload {
+        module: String,
+        if_loaded: bool,
+    },
     Kmsg(Kmsg),
     Set(Set),
     Link(LinkChange),
     Run(Run),
     /// Waits until the interface has its carrier.
-    WaitForCarrier { interface: usize },
+    WaitForCarrier {
+        interface: usize,
+    },
     Expect(Expect),
     Absent(Absent),
 }
