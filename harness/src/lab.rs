@@ -17,7 +17,6 @@ pub(crate) mod wire;
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    io,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -32,13 +31,8 @@ pub(crate) use frame::{Frame, Origin};
 pub(crate) use port::{BuildError, GuestNic, Loss, Port, PortIndex};
 
 use crate::{
-    lab::{
-        observer::{Observer, ObserverError},
-        port::End,
-        segment::Segment,
-        wire::Reading,
-    },
-    scenario::{Node, NodeIndex, Role, Scenario, node::Program},
+    lab::{port::End, segment::Segment, wire::Reading},
+    scenario::{Node, NodeIndex, Scenario},
 };
 
 /// What waits to be taken at most under [`Lab::drive`]; then the guests wait.

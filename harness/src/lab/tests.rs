@@ -16,8 +16,8 @@ use super::*;
 use crate::{
     netconsole::MacAddress,
     scenario::{
-        Interface, Link, Needs,
-        node::{Nic, Receiver, Sender},
+        Interface, Link, Needs, Role,
+        node::{Nic, Program, Receiver, Sender},
     },
 };
 
