@@ -17,7 +17,6 @@ pub(crate) mod wire;
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    io,
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -29,16 +28,11 @@ use tokio::task::coop;
 pub(crate) use capture::Captures;
 pub(crate) use event::{Event, Fault};
 pub(crate) use frame::{Frame, Origin};
-pub(crate) use port::{GuestNic, Loss, Port, PortIndex};
+pub(crate) use port::{BuildError, GuestNic, Loss, Port, PortIndex};
 
 use crate::{
-    lab::{
-        observer::{Observer, ObserverError},
-        port::End,
-        segment::Segment,
-        wire::Reading,
-    },
-    scenario::{Node, NodeIndex, Role, Scenario, node::Program},
+    lab::{port::End, segment::Segment, wire::Reading},
+    scenario::{Node, NodeIndex, Scenario},
 };
 
 /// What waits to be taken at most under [`Lab::drive`]; then the guests wait.
@@ -63,19 +57,6 @@ pub(crate) struct Lab {
     probes: u16,
 }
 
-/// Why a lab could not be built.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BuildError {
-    #[error("`{0}` is a router, and the lab cannot build routers yet")]
-    Router(String),
-    #[error("`{node}` receives with `{program}`, and the lab cannot run programs yet")]
-    RealReceiver { node: String, program: String },
-    #[error("cannot make the observer of `{name}`")]
-    Observer { name: String, source: ObserverError },
-    #[error("cannot make a wire for `{name}`")]
-    Wire { name: String, source: io::Error },
-}
-
 impl Lab {
     /// Builds the lab of `scenario` and gives the ends that its guests' QEMUs take. Needs a tokio runtime with IO.
     pub(crate) fn new(scenario: &Scenario) -> Result<(Self, Vec<GuestNic>), BuildError> {
@@ -88,7 +69,7 @@ impl Lab {
                     node,
                     NodeIndex(index),
                     interface,
-                    end(node, interface)?,
+                    End::of(node, interface)?,
                 ));
             }
         }
@@ -281,28 +262,6 @@ impl Lab {
             origin,
             bytes,
         }
-    }
-}
-
-/// What stands at the end of a node's interface.
-fn end(node: &Node, interface: usize) -> Result<End, BuildError> {
-    let interface = &node.interfaces[interface];
-    match &node.role {
-        Role::Sender(_) => Ok(End::Unplugged),
-        Role::Router => Err(BuildError::Router(node.name.clone())),
-        Role::Receiver(receiver) => match &receiver.program {
-            Program::Real { name, .. } => Err(BuildError::RealReceiver {
-                node: node.name.clone(),
-                program: name.clone(),
-            }),
-            Program::Observer => match Observer::new(interface, &receiver.ports) {
-                Ok(observer) => Ok(End::Observer(Box::new(observer))),
-                Err(source) => Err(BuildError::Observer {
-                    name: port::name(node, interface),
-                    source,
-                }),
-            },
-        },
     }
 }
 

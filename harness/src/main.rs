@@ -3,6 +3,7 @@
 mod kernel;
 mod lab;
 mod netconsole;
+mod report;
 mod scenario;
 
 fn main() {

@@ -208,3 +208,6 @@ fn names(scenario: &Scenario) -> Vec<String> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,15 @@
 use std::{fmt, io, os::unix::net::UnixStream};
 
 use crate::{
-    lab::{observer::Observer, wire::Wire},
+    lab::{
+        observer::{Observer, ObserverError},
+        wire::Wire,
+    },
     netconsole::MacAddress,
-    scenario::{Interface, Node, NodeIndex, node::Nic},
+    scenario::{
+        Interface, Node, NodeIndex, Role,
+        node::{Nic, Program},
+    },
 };
 
 /// Which of a lab's ports is meant.
@@ -38,6 +44,19 @@ pub(crate) enum End {
     Observer(Box<Observer>),
 }
 
+/// Why a lab could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error("`{0}` is a router, and the lab cannot build routers yet")]
+    Router(String),
+    #[error("`{node}` receives with `{program}`, and the lab cannot run programs yet")]
+    RealReceiver { node: String, program: String },
+    #[error("cannot make the observer of `{name}`")]
+    Observer { name: String, source: ObserverError },
+    #[error("cannot make a wire for `{name}`")]
+    Wire { name: String, source: io::Error },
+}
+
 /// The end of a wire that a guest's QEMU takes: `-netdev socket,fd=…`.
 #[derive(Debug)]
 pub(crate) struct GuestNic {
@@ -64,6 +83,30 @@ impl fmt::Display for Loss {
             "{} frames to `{}` were dropped, since its guest did not read them",
             self.frames, self.port
         )
+    }
+}
+
+impl End {
+    /// What stands at the end of a node's interface when its lab is built.
+    pub(crate) fn of(node: &Node, interface: usize) -> Result<Self, BuildError> {
+        let interface = &node.interfaces[interface];
+        let receiver = match &node.role {
+            Role::Sender(_) => return Ok(Self::Unplugged),
+            Role::Router => return Err(BuildError::Router(node.name.clone())),
+            Role::Receiver(receiver) => receiver,
+        };
+        match &receiver.program {
+            Program::Real { name, .. } => Err(BuildError::RealReceiver {
+                node: node.name.clone(),
+                program: name.clone(),
+            }),
+            Program::Observer => Observer::new(interface, &receiver.ports)
+                .map(|observer| Self::Observer(Box::new(observer)))
+                .map_err(|source| BuildError::Observer {
+                    name: name(node, interface),
+                    source,
+                }),
+        }
     }
 }
 

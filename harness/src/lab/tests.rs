@@ -16,8 +16,8 @@ use super::*;
 use crate::{
     netconsole::MacAddress,
     scenario::{
-        Interface, Link, Needs,
-        node::{Nic, Receiver, Sender},
+        Interface, Link, Needs, Role,
+        node::{Nic, Program, Receiver, Sender},
     },
 };
 
@@ -31,7 +31,7 @@ fn mac(node: u8) -> [u8; 6] {
     [2, 0, 10, 1, 0, node]
 }
 
-fn sender() -> Role {
+pub(super) fn sender() -> Role {
     Role::Sender(Sender {
         cpus: 1,
         memory: 128,
@@ -40,7 +40,7 @@ fn sender() -> Role {
     })
 }
 
-fn receiver() -> Role {
+pub(super) fn receiver() -> Role {
     Role::Receiver(Receiver {
         program: Program::Observer,
         ports: vec![6666],
