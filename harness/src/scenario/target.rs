@@ -39,7 +39,9 @@ pub(crate) struct Target {
 }
 
 /// How a target is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Via {
     /// `modprobe netconsole netconsole=…`; several such targets of one sender are one parameter, joined by `;`.
