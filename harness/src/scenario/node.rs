@@ -105,6 +105,11 @@ pub(crate) struct Interface {
     pub(crate) nic: Nic,
 }
 
+impl Sender {
+    /// MiB of memory that a sender has unless its file says otherwise.
+    pub(crate) const MEMORY: u32 = 256;
+}
+
 impl Node {
     /// The sender's side of the node, where it is one.
     pub(crate) fn sender(&self) -> Option<&Sender> {

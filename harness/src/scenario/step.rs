@@ -14,7 +14,7 @@ pub(crate) struct Step {
     pub(crate) fails: Option<Failure>,
     /// How long it may take; its default suits emulation.
     pub(crate) within: Duration,
-    /// The key that names the action.
+    /// What stands behind the key that names the action.
     pub(crate) place: Place,
 }
 
@@ -50,6 +50,23 @@ pub(crate) enum Action {
     },
     Expect(Expect),
     Absent(Absent),
+}
+
+impl Action {
+    /// The kernel module that it loads or unloads.
+    pub(crate) fn module(&self) -> Option<&str> {
+        match self {
+            Self::Load { module, .. } | Self::Unload { module, .. } => Some(module),
+            Self::ConsoleLevel(_)
+            | Self::Kmsg(_)
+            | Self::Set(_)
+            | Self::Link(_)
+            | Self::Run(_)
+            | Self::WaitForCarrier { .. }
+            | Self::Expect(_)
+            | Self::Absent(_) => None,
+        }
+    }
 }
 
 /// Writes to /dev/kmsg, one write(2) for each record.

@@ -1,0 +1,248 @@
+//! `matrix`: one scenario for each combination of values, and `${…}` that stands for them.
+
+use std::{borrow::Cow, collections::BTreeSet};
+
+use toml::{Spanned, de::DeTable};
+
+use crate::scenario::{
+    mistake::{Mistake, Mistakes, unknown},
+    tree::{At, Span, Value, leaf},
+};
+
+/// More cases than this are a mistake, not a wish.
+const MOST_CASES: usize = 1000;
+
+/// One combination of the values of a matrix.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Case<'t> {
+    values: Vec<(&'t str, Value<'t>)>,
+}
+
+impl<'t> Case<'t> {
+    /// `[via=modprobe,nic=e1000]`, nothing where there is no matrix.
+    pub(crate) fn name(&self) -> String {
+        if self.values.is_empty() {
+            return String::new();
+        }
+        let pairs: Vec<String> = self
+            .values
+            .iter()
+            .map(|(key, value)| format!("{key}={}", text(value)))
+            .collect();
+        format!("[{}]", pairs.join(","))
+    }
+
+    /// `text` with the case's values in place of `${…}`. A text that is nothing else takes the value's type.
+    pub(crate) fn fill(&self, text: &'t str, span: Span, mistakes: &mut Mistakes<'_>) -> Value<'t> {
+        if !text.contains("${") {
+            return Value::Text(Cow::Borrowed(text));
+        }
+        let pieces = pieces(text);
+        if let [Piece::Name(name)] = pieces.as_slice() {
+            return self
+                .value(name, span, mistakes)
+                .unwrap_or(Value::Text(Cow::Borrowed(text)));
+        }
+        let mut filled = String::new();
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => filled.push_str(text),
+                Piece::Name(name) => {
+                    let value = self.value(name, span, mistakes);
+                    filled.push_str(
+                        &value.map_or_else(|| format!("${{{name}}}"), |value| self::text(&value)),
+                    );
+                }
+            }
+        }
+        Value::Text(Cow::Owned(filled))
+    }
+
+    fn value(&self, name: &str, span: Span, mistakes: &mut Mistakes<'_>) -> Option<Value<'t>> {
+        let value = self.values.iter().find(|(key, _)| *key == name);
+        if value.is_none() {
+            let here = mistakes.within(span, &format!("${{{name}}}"));
+            let known = self.values.iter().map(|(key, _)| *key);
+            let mistake = unknown("matrix key", &At::new(name.to_owned(), here), known);
+            mistakes.add(
+                mistake.note(
+                    "`${…}` stands for a value of the file's `matrix`; `$${` is a plain `${`",
+                ),
+            );
+        }
+        value.map(|(_, value)| value.clone())
+    }
+}
+
+enum Piece<'t> {
+    Text(&'t str),
+    Name(&'t str),
+}
+
+/// Takes a text apart into what stands for itself and the names of `${…}`.
+fn pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        if rest[..start].ends_with('$') {
+            pieces.push(Piece::Text(&rest[..start - 1]));
+            pieces.push(Piece::Text("${"));
+            rest = &rest[start + 2..];
+            continue;
+        }
+        let Some(length) = rest[start..].find('}') else {
+            break;
+        };
+        pieces.push(Piece::Text(&rest[..start]));
+        pieces.push(Piece::Name(&rest[start + 2..start + length]));
+        rest = &rest[start + length + 1..];
+    }
+    pieces.push(Piece::Text(rest));
+    pieces.retain(|piece| !matches!(piece, Piece::Text("")));
+    pieces
+}
+
+fn text(value: &Value<'_>) -> String {
+    match value {
+        Value::Text(text) => text.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Boolean(boolean) => boolean.to_string(),
+        // Refused when the matrix is read.
+        Value::Float | Value::Time | Value::Array(_) | Value::Table(_) => String::new(),
+    }
+}
+
+/// The cases of a file, in the file's order, the last key turning fastest; one empty case where there is no matrix.
+pub(crate) fn cases<'t>(
+    file: &'t Spanned<DeTable<'t>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Vec<Case<'t>> {
+    let Some(matrix) = file.get_ref().get("matrix") else {
+        return vec![Case::default()];
+    };
+    let matrix = leaf(matrix);
+    let Value::Table(table) = &matrix.value else {
+        mistakes.add(
+            Mistake::at(
+                matrix.span,
+                format!("expected a table, found {}", matrix.value.kind()),
+            )
+            .help("write it as `matrix = { via = [\"modprobe\", \"configfs\"] }`"),
+        );
+        return vec![Case::default()];
+    };
+    if table.entries.is_empty() {
+        mistakes.add(
+            Mistake::at(matrix.span, "the matrix is empty")
+                .help("leave it out, or give it a key with values"),
+        );
+    }
+    let mut cases = vec![Case::default()];
+    for (key, values) in &table.entries {
+        let Cow::Borrowed(name) = key.value else {
+            continue;
+        };
+        let values = values_of(name, key.span, values, mistakes);
+        if values.is_empty() || cases.len().saturating_mul(values.len()) > MOST_CASES {
+            if !values.is_empty() {
+                mistakes.add(Mistake::at(
+                    key.span,
+                    format!("the matrix makes more than {MOST_CASES} cases"),
+                ));
+            }
+            continue;
+        }
+        cases = cases
+            .iter()
+            .flat_map(|case| values.iter().map(|value| case.and(name, value)))
+            .collect();
+    }
+    cases
+}
+
+impl<'t> Case<'t> {
+    fn and(&self, name: &'t str, value: &Value<'t>) -> Self {
+        let mut case = self.clone();
+        case.values.push((name, value.clone()));
+        case
+    }
+}
+
+/// The values of one key, and the mistakes in them.
+fn values_of<'t>(
+    name: &str,
+    key: Span,
+    values: &At<Value<'t>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Vec<Value<'t>> {
+    if !mistakes.text.contains(&format!("${{{name}}}")) {
+        mistakes.add(
+            Mistake::at(
+                key,
+                format!("`{name}` is not used: its cases would all be the same"),
+            )
+            .help(format!("write `\"${{{name}}}\"` where its value belongs")),
+        );
+    }
+    let Value::Array(list) = &values.value else {
+        mistakes.add(Mistake::at(
+            values.span,
+            format!("expected a list of values, found {}", values.value.kind()),
+        ));
+        return Vec::new();
+    };
+    if list.is_empty() {
+        mistakes.add(
+            Mistake::at(values.span, format!("`{name}` has no value"))
+                .help("give it at least one, or leave it out"),
+        );
+    }
+    let mut seen = BTreeSet::new();
+    for value in list {
+        match &value.value {
+            Value::Text(_) | Value::Integer(_) | Value::Boolean(_) => {
+                if !seen.insert(text(&value.value)) {
+                    mistakes.add(Mistake::at(
+                        value.span,
+                        format!("`{}` stands twice in `{name}`", text(&value.value)),
+                    ));
+                }
+            }
+            Value::Float | Value::Time | Value::Array(_) | Value::Table(_) => {
+                let found = value.value.kind();
+                mistakes.add(Mistake::at(
+                    value.span,
+                    format!("expected a text, an integer or a boolean, found {found}"),
+                ));
+            }
+        }
+    }
+    list.iter().map(|value| value.value.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::nothing_to_fill("plain $ and {}", Value::Text("plain $ and {}".into()))]
+    #[case::within("a ${word} b", Value::Text("a x b".into()))]
+    #[case::twice("${word}${number}", Value::Text("x3".into()))]
+    #[case::whole("${number}", Value::Integer(3))]
+    #[case::escaped("$${word}", Value::Text("${word}".into()))]
+    #[case::never_closed("${word", Value::Text("${word".into()))]
+    fn fills_in_the_values_of_a_case(#[case] text: &'static str, #[case] filled: Value<'static>) {
+        let case = Case {
+            values: vec![
+                ("word", Value::Text("x".into())),
+                ("number", Value::Integer(3)),
+            ],
+        };
+        assert_eq!(
+            case.fill(text, Span::default(), &mut Mistakes::new("")),
+            filled
+        );
+    }
+}

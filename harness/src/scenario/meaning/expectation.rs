@@ -1,0 +1,366 @@
+//! `expect` and `absent`.
+
+use std::time::Duration;
+
+use crate::{
+    netconsole::MacAddress,
+    scenario::{
+        Absent, Action, Expect, NodeIndex, Order, RemoteMac, cause,
+        expectation::{Asked, Release},
+        meaning::{
+            lines::{Common, long, short},
+            step::{Script, times},
+            target::mac_or_node,
+            value,
+        },
+        mistake::{Mistake, Mistakes},
+        read::Either,
+        tree::{At, Span},
+        written::{self, expectation::Short, node::RoleWord},
+    },
+};
+
+/// The action, and how long it may take if it says so.
+type Judged = (Option<Action>, Option<Duration>);
+
+/// `expect`.
+pub(crate) fn expect(
+    script: &Script<'_, '_>,
+    expect: &At<Either<Short, written::expectation::Expect>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Judged {
+    match &expect.value {
+        Either::One(lines) => {
+            let lines = short(&expect.with(lines.clone()), mistakes);
+            let at = script
+                .roster
+                .choose(("at", None), RoleWord::Receiver, expect.span, mistakes);
+            check_that_something_can_arrive(script, at, None, expect.span, mistakes);
+            let expect = lines
+                .zip(at)
+                .map(|(lines, at)| Action::Expect(Expect::plain(at, lines)));
+            (expect, None)
+        }
+        Either::Other(written) => {
+            let within = written.within.as_ref().map(|within| within.value.0);
+            (
+                long_expect(script, &expect.with(written), mistakes).map(Action::Expect),
+                within,
+            )
+        }
+    }
+}
+
+fn long_expect(
+    script: &Script<'_, '_>,
+    expect: &At<&written::expectation::Expect>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Expect> {
+    let written = expect.value;
+    let common = Common {
+        times: written
+            .times
+            .as_ref()
+            .map_or(Common::default().times, |count| times(count.value)),
+        raw: value(written.raw.as_ref()).unwrap_or(false),
+    };
+    let lines = long(
+        (written.lines.as_ref(), written.line.as_ref()),
+        common,
+        mistakes,
+    );
+    let at = script.roster.choose(
+        ("at", written.at.as_ref()),
+        RoleWord::Receiver,
+        expect.span,
+        mistakes,
+    );
+    let target = target(script, written.target.as_ref(), at, mistakes);
+    check_that_something_can_arrive(script, at, target.flatten(), expect.span, mistakes);
+    check_headers(script, written, (at, target.flatten()), mistakes);
+    check_file(script, written, at, mistakes);
+    let asked = asked(script, written, (at, target.flatten()), mistakes);
+    Some(Expect {
+        at: at?,
+        target: target?,
+        order: value(written.order.as_ref()).unwrap_or_default(),
+        exactly: value(written.exactly.as_ref()).unwrap_or(false),
+        replay: value(written.replay.as_ref()).unwrap_or(false),
+        file: value(written.file.as_ref()).map(Into::into),
+        wire: value(written.wire.as_ref()).unwrap_or(false),
+        lines: lines?,
+        asked: asked?,
+    })
+}
+
+/// `absent`.
+pub(crate) fn absent(
+    script: &Script<'_, '_>,
+    absent: &At<Either<Short, written::expectation::Absent>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Judged {
+    let default = written::expectation::Absent::default();
+    let (lines, written) = match &absent.value {
+        Either::One(lines) => (short(&absent.with(lines.clone()), mistakes), &default),
+        Either::Other(written) => (
+            long(
+                (written.lines.as_ref(), written.line.as_ref()),
+                Common::default(),
+                mistakes,
+            ),
+            written,
+        ),
+    };
+    let at = script.roster.choose(
+        ("at", written.at.as_ref()),
+        RoleWord::Receiver,
+        absent.span,
+        mistakes,
+    );
+    let target = target(script, written.target.as_ref(), at, mistakes);
+    let lost = written
+        .lost
+        .as_ref()
+        .map(|lost| script.roster.find(lost, mistakes));
+    let because = written
+        .because
+        .as_ref()
+        .map(|because| self::because(because, mistakes));
+    let action = (|| {
+        Some(Absent {
+            at: at?,
+            target: target?,
+            lines: lines?,
+            replay: value(written.replay.as_ref()).unwrap_or(false),
+            lasting: written.lasting.as_ref().map(|wait| wait.value.0),
+            lost: lost.map_or(Some(None), |lost| lost.map(Some))?,
+            because: because.map_or(Some(None), |because| because.map(Some))?,
+        })
+    })();
+    (
+        action.map(Action::Absent),
+        written.within.as_ref().map(|within| within.value.0),
+    )
+}
+
+fn because(because: &At<String>, mistakes: &mut Mistakes<'_>) -> Option<String> {
+    let known = cause::NAMES.contains(&because.value.as_str());
+    if !known {
+        let mistake = Mistake::at(
+            because.span,
+            format!("there is no cause `{}`", because.value),
+        );
+        mistakes.add(mistake.did_you_mean(&because.value, cause::NAMES.iter().copied()));
+    }
+    known.then(|| because.value.clone())
+}
+
+/// The target that `target` names, where it does; `None`: there is a mistake.
+fn target(
+    script: &Script<'_, '_>,
+    target: Option<&At<String>>,
+    at: Option<NodeIndex>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Option<usize>> {
+    let Some(name) = target else {
+        return Some(None);
+    };
+    let index = script.aims.find(name, mistakes)?;
+    let aim = script.aims.aim(index);
+    if let (Some(at), Some(to)) = (at, aim.to)
+        && at != to
+    {
+        let names = (script.roster.name(to), script.roster.name(at));
+        let mistake = Mistake::at(
+            name.span,
+            format!(
+                "`{}` is aimed at `{}`, not at `{}`",
+                name.value, names.0, names.1
+            ),
+        );
+        mistakes.add(mistake.context(aim.span, "the target"));
+        return None;
+    }
+    Some(Some(index))
+}
+
+/// The targets that an expectation is about.
+fn judged(script: &Script<'_, '_>, at: Option<NodeIndex>, target: Option<usize>) -> Vec<usize> {
+    match target {
+        Some(target) => vec![target],
+        None => script
+            .aims
+            .iter()
+            .enumerate()
+            .filter(|(_, aim)| at.is_some() && aim.to == at)
+            .map(|(index, _)| index)
+            .collect(),
+    }
+}
+
+fn check_that_something_can_arrive(
+    script: &Script<'_, '_>,
+    at: Option<NodeIndex>,
+    target: Option<usize>,
+    span: Span,
+    mistakes: &mut Mistakes<'_>,
+) {
+    let unsure = script.aims.iter().any(|aim| aim.to.is_none());
+    if let (Some(at), true, false) = (at, judged(script, at.into(), target).is_empty(), unsure) {
+        let title = format!(
+            "no target is aimed at `{}`, so no line can be expected there",
+            script.roster.name(at)
+        );
+        mistakes.add(
+            Mistake::at(span, title).help("aim a target at it, or expect the lines elsewhere"),
+        );
+    }
+}
+
+/// Only extended messages have headers, fragments and userdata.
+fn check_headers(
+    script: &Script<'_, '_>,
+    expect: &written::expectation::Expect,
+    about: (Option<NodeIndex>, Option<usize>),
+    mistakes: &mut Mistakes<'_>,
+) {
+    let keys = [
+        ("level", expect.level.as_ref().map(|key| key.span)),
+        ("facility", expect.facility.as_ref().map(|key| key.span)),
+        ("fragments", expect.fragments.as_ref().map(|key| key.span)),
+        ("userdata", expect.userdata.as_ref().map(|key| key.span)),
+        (
+            "release",
+            expect
+                .release
+                .as_ref()
+                .filter(|key| !matches!(key.value, Either::One(false)))
+                .map(|key| key.span),
+        ),
+    ];
+    let basic = |target: &usize| !script.extended[*target] && !script.aims.aim(*target).parameter;
+    let Some(target) = judged(script, about.0, about.1).into_iter().find(basic) else {
+        return;
+    };
+    let aim = script.aims.aim(target);
+    for (key, span) in keys {
+        if let Some(span) = span {
+            let mistake = Mistake::at(
+                span,
+                format!(
+                    "`{key}` is asked for, but the messages of `{}` are basic and have none",
+                    aim.name.value
+                ),
+            );
+            mistakes.add(
+                mistake
+                    .context(aim.span, "the target")
+                    .help("write `extended = true` in the target"),
+            );
+        }
+    }
+}
+
+fn check_file(
+    script: &Script<'_, '_>,
+    expect: &written::expectation::Expect,
+    at: Option<NodeIndex>,
+    mistakes: &mut Mistakes<'_>,
+) {
+    let Some((file, at)) = expect.file.as_ref().zip(at) else {
+        return;
+    };
+    let observer = script
+        .roster
+        .member(at)
+        .written
+        .is_none_or(|node| node.program.is_none());
+    if observer {
+        let mistake = Mistake::at(
+            file.span,
+            format!(
+                "`{}` is the observer, which writes no file",
+                script.roster.name(at)
+            ),
+        );
+        mistakes.add(mistake.help("give the receiver a `program`, or leave `file` out"));
+    }
+}
+
+/// What is asked of the messages; `None`: there is a mistake.
+fn asked(
+    script: &Script<'_, '_>,
+    expect: &written::expectation::Expect,
+    about: (Option<NodeIndex>, Option<usize>),
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Asked> {
+    let userdata = expect.userdata.as_ref().map(|userdata| &userdata.value.0);
+    let texts = |entries: &Vec<(At<String>, Option<At<String>>)>| {
+        entries
+            .iter()
+            .filter_map(|(key, text)| Some((key.value.clone(), text.as_ref()?.value.clone())))
+            .collect()
+    };
+    let destination_mac = match &expect.destination_mac {
+        None => None,
+        Some(mac) => Some(self::destination_mac(script, mac, about, mistakes)?),
+    };
+    Some(Asked {
+        format: value(expect.format.as_ref()),
+        level: expect.level.as_ref().map(|level| level.value.get()),
+        facility: expect
+            .facility
+            .as_ref()
+            .map(|facility| facility.value.get()),
+        contiguous: expect.sequence.is_some(),
+        fragments: expect.fragments.as_ref().map(|count| times(count.value)),
+        datagrams: expect.datagrams.as_ref().map(|count| times(count.value)),
+        userdata: userdata.map(texts),
+        release: expect.release.as_ref().map(|release| match &release.value {
+            Either::One(true) => Release::Running,
+            Either::One(false) => Release::Absent,
+            Either::Other(text) => Release::Text(text.clone()),
+        }),
+        source_port: expect.source_port.as_ref().map(|port| port.value.get()),
+        source: expect.source.as_ref().map(|address| address.value.0),
+        destination_mac,
+    })
+}
+
+/// The MAC that is asked for: as written, or that of a node's interface on a link of the sender.
+fn destination_mac(
+    script: &Script<'_, '_>,
+    mac: &At<String>,
+    about: (Option<NodeIndex>, Option<usize>),
+    mistakes: &mut Mistakes<'_>,
+) -> Option<MacAddress> {
+    let node = match mac_or_node(mac, script.roster, mistakes)? {
+        RemoteMac::Address(mac) => return Some(mac),
+        RemoteMac::Node(node) => node,
+    };
+    let senders = judged(script, about.0, about.1)
+        .into_iter()
+        .filter_map(|target| script.aims.aim(target).on);
+    let interface = senders
+        .into_iter()
+        .find_map(|sender| script.net.towards(node, sender));
+    let interface = interface.or_else(|| script.net.interfaces_of(node).first());
+    interface.map(|interface| interface.mac)
+}
+
+impl Expect {
+    /// Only lines, nothing asked about them.
+    fn plain(at: NodeIndex, lines: crate::scenario::Lines) -> Self {
+        Self {
+            at,
+            target: None,
+            lines,
+            order: Order::default(),
+            exactly: false,
+            replay: false,
+            file: None,
+            wire: false,
+            asked: Asked::default(),
+        }
+    }
+}
