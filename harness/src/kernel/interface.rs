@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{kernel::Refusal, netconsole::MacAddress};
 
-/// Gives `name` its addresses and brings it up. `mac` must be its own: it tells a wrong order of cards.
+/// Gives `name` its MAC and its addresses and brings it up.
 pub(crate) async fn configure(
     name: &str,
     mac: MacAddress,
@@ -24,10 +24,9 @@ pub(crate) async fn configure(
     let handle = connect(&doing)?;
     let link = find(&handle, name, &doing).await?;
     if address_of(&link) != Some(mac) {
-        return Err(Refusal::ours(
-            doing,
-            format!("its MAC is {:?}, not {mac}", address_of(&link)),
-        ));
+        let change = LinkUnspec::new_with_index(link.header.index).address(mac.0.to_vec());
+        let changed = handle.link().set(change.build()).execute().await;
+        changed.map_err(|error| netlink(&doing, error))?;
     }
     // An address must be usable at once: no duplicate address detection in a lab that gives each address once.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0");

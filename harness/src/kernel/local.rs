@@ -65,9 +65,16 @@ impl Kernel {
                     .await
                     .map(done)
             }
-            Request::NextHop { address, within } => neighbour::next_hop(address, within)
+            Request::NextHop {
+                address,
+                resolve,
+                within,
+            } => neighbour::next_hop(address, resolve, within)
                 .await
                 .map(Answer::NextHop),
+            Request::Read { path } => fs::read_to_string(&path)
+                .map(Answer::Text)
+                .map_err(|error| Refusal::by_kernel(format!("cat {path}"), &error)),
             Request::ReadLog => self
                 .log
                 .read()

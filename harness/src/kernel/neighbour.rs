@@ -23,8 +23,12 @@ use crate::{
     netconsole::MacAddress,
 };
 
-/// Looks the way to `address` up, and has its next hop resolved by ARP or neighbour discovery, at most `within`.
-pub(crate) async fn next_hop(address: IpAddr, within: Duration) -> Result<NextHop, Refusal> {
+/// Looks the way to `address` up and, if asked, has its next hop resolved by ARP or neighbour discovery, at most `within`.
+pub(crate) async fn next_hop(
+    address: IpAddr,
+    resolve: bool,
+    within: Duration,
+) -> Result<NextHop, Refusal> {
     let doing = format!("ip route get {address}");
     if !is_unicast(address) {
         return Err(Refusal::ours(doing, "it is no address of a machine"));
@@ -37,32 +41,17 @@ pub(crate) async fn next_hop(address: IpAddr, within: Duration) -> Result<NextHo
     let index = output_interface(&route)
         .ok_or_else(|| Refusal::ours(&doing, "the route names no interface"))?;
     let gateway = gateway(&route);
-    let hop = gateway.unwrap_or(address);
-    let unresolved = || {
-        Refusal::ours(
-            format!("ip neighbour get {hop}"),
-            format!("nobody answered within {within:?}"),
-        )
+    let mac = if resolve {
+        let hop = Hop {
+            index,
+            address: gateway.unwrap_or(address),
+        };
+        let wait = hop.mac(&handle, &mut changes);
+        let mac = timeout(within, wait).await;
+        Some(mac.map_err(|_| hop.silent())??)
+    } else {
+        None
     };
-    resolve(&handle, index, hop, &doing).await?;
-    let wait = async {
-        if let Some(mac) = known(&handle, index, hop, &doing).await? {
-            return Ok(mac);
-        }
-        while let Some((message, _)) = changes.next().await {
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(neighbour)) =
-                message.payload
-            {
-                match resolved(&neighbour, index, hop) {
-                    Resolution::Mac(mac) => return Ok(mac),
-                    Resolution::Failed => return Err(unresolved()),
-                    Resolution::Open => {}
-                }
-            }
-        }
-        Err(unresolved())
-    };
-    let mac = timeout(within, wait).await.map_err(|_| unresolved())??;
     let interface = name_of_index(&handle, index, &doing).await?;
     Ok(NextHop {
         interface,
@@ -70,6 +59,110 @@ pub(crate) async fn next_hop(address: IpAddr, within: Duration) -> Result<NextHo
         gateway,
         mac,
     })
+}
+
+/// The machine that a packet goes to first.
+struct Hop {
+    /// Of the interface that leads there.
+    index: u32,
+    address: IpAddr,
+}
+
+/// Neighbour entries as they change.
+type Changes = futures_channel::mpsc::UnboundedReceiver<(
+    netlink_packet_core::NetlinkMessage<RouteNetlinkMessage>,
+    rtnetlink::sys::SocketAddr,
+)>;
+
+impl Hop {
+    fn doing(&self) -> String {
+        format!("ip neighbour get {}", self.address)
+    }
+
+    fn silent(&self) -> Refusal {
+        Refusal::ours(self.doing(), "nobody answers for this address")
+    }
+
+    /// Has the hop resolved and waits for its MAC.
+    async fn mac(&self, handle: &Handle, changes: &mut Changes) -> Result<MacAddress, Refusal> {
+        self.resolve(handle).await?;
+        if let Some(mac) = self.known(handle).await? {
+            return Ok(mac);
+        }
+        while let Some((message, _)) = changes.next().await {
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(neighbour)) =
+                message.payload
+            {
+                match self.read(&neighbour) {
+                    Resolution::Mac(mac) => return Ok(mac),
+                    // The kernel has given up; a link that comes up late is worth another try.
+                    Resolution::Failed => self.resolve(handle).await?,
+                    Resolution::Open => {}
+                }
+            }
+        }
+        Err(self.silent())
+    }
+
+    /// Starts a resolution without sending a packet: what `ip neighbour add … use` asks (NTF_USE,
+    /// `net/core/neighbour.c`).
+    async fn resolve(&self, handle: &Handle) -> Result<(), Refusal> {
+        let request = handle.neighbours().add(self.index, self.address);
+        let request = request
+            .flags(NeighbourFlags::Use)
+            .state(NeighbourState::None);
+        let started = request.replace().execute().await;
+        started.map_err(|error| netlink(&self.doing(), error))
+    }
+
+    async fn known(&self, handle: &Handle) -> Result<Option<MacAddress>, Refusal> {
+        let mut neighbours = handle.neighbours().get().execute();
+        let wrong = |error| netlink(&self.doing(), error);
+        while let Some(neighbour) = neighbours.try_next().await.map_err(wrong)? {
+            if let Resolution::Mac(mac) = self.read(&neighbour) {
+                return Ok(Some(mac));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read(&self, neighbour: &NeighbourMessage) -> Resolution {
+        let address = neighbour
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+                    Some(IpAddr::from(*address))
+                }
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+                    Some(IpAddr::from(*address))
+                }
+                _ => None,
+            });
+        if neighbour.header.ifindex != self.index || address != Some(self.address) {
+            return Resolution::Open;
+        }
+        if neighbour.header.state == NeighbourState::Failed {
+            return Resolution::Failed;
+        }
+        let mac = neighbour
+            .attributes
+            .iter()
+            .find_map(|attribute| match attribute {
+                NeighbourAttribute::LinkLayerAddress(bytes) => {
+                    Some(MacAddress(bytes.as_slice().try_into().ok()?))
+                }
+                _ => None,
+            });
+        mac.map_or(Resolution::Open, Resolution::Mac)
+    }
+}
+
+/// What a neighbour entry says of a hop.
+enum Resolution {
+    Mac(MacAddress),
+    Failed,
+    Open,
 }
 
 async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<RouteMessage, Refusal> {
@@ -89,74 +182,6 @@ async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<Route
         .await
         .map_err(|error| netlink(doing, error))?;
     answer.ok_or_else(|| Refusal::ours(doing, "there is no route"))
-}
-
-/// Starts a resolution without sending a packet: what `ip neighbour add … use` asks (NTF_USE, `net/core/neighbour.c`).
-async fn resolve(handle: &Handle, index: u32, hop: IpAddr, doing: &str) -> Result<(), Refusal> {
-    let request = handle
-        .neighbours()
-        .add(index, hop)
-        .flags(NeighbourFlags::Use)
-        .state(NeighbourState::None);
-    request
-        .replace()
-        .execute()
-        .await
-        .map_err(|error| netlink(doing, error))
-}
-
-async fn known(
-    handle: &Handle,
-    index: u32,
-    hop: IpAddr,
-    doing: &str,
-) -> Result<Option<MacAddress>, Refusal> {
-    let mut neighbours = handle.neighbours().get().execute();
-    while let Some(neighbour) = neighbours
-        .try_next()
-        .await
-        .map_err(|error| netlink(doing, error))?
-    {
-        if let Resolution::Mac(mac) = resolved(&neighbour, index, hop) {
-            return Ok(Some(mac));
-        }
-    }
-    Ok(None)
-}
-
-/// What a neighbour entry says of a hop.
-enum Resolution {
-    Mac(MacAddress),
-    Failed,
-    Open,
-}
-
-fn resolved(neighbour: &NeighbourMessage, index: u32, hop: IpAddr) -> Resolution {
-    let is_destination = |attribute: &NeighbourAttribute| match attribute {
-        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-            IpAddr::from(*address) == hop
-        }
-        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-            IpAddr::from(*address) == hop
-        }
-        _ => false,
-    };
-    if neighbour.header.ifindex != index || !neighbour.attributes.iter().any(is_destination) {
-        return Resolution::Open;
-    }
-    if neighbour.header.state == NeighbourState::Failed {
-        return Resolution::Failed;
-    }
-    let mac = neighbour
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                Some(MacAddress(bytes.as_slice().try_into().ok()?))
-            }
-            _ => None,
-        });
-    mac.map_or(Resolution::Open, Resolution::Mac)
 }
 
 fn output_interface(route: &RouteMessage) -> Option<u32> {

@@ -38,7 +38,7 @@ pub(crate) enum Request {
     },
     /// Makes, changes and removes what is under /sys/kernel/config/netconsole.
     Configfs(Vec<ConfigfsChange>),
-    /// Gives an interface its addresses and brings it up.
+    /// Gives an interface its MAC and its addresses and brings it up.
     Interface {
         name: String,
         mac: MacAddress,
@@ -48,9 +48,15 @@ pub(crate) enum Request {
     SetUp { interface: String, up: bool },
     /// Waits until the interface has its carrier.
     WaitForCarrier { interface: String, within: Duration },
-    /// Where a packet for `address` goes: asks the routing table and the neighbour table, as `ip route get` and
-    /// `ip neighbour` do, after having it resolved. Answered by [`Answer::NextHop`].
-    NextHop { address: IpAddr, within: Duration },
+    /// Where a packet for `address` goes, by the routing table and the neighbour table, as `ip route get` and
+    /// `ip neighbour` tell it; without `resolve` by the routing table alone. Answered by [`Answer::NextHop`].
+    NextHop {
+        address: IpAddr,
+        resolve: bool,
+        within: Duration,
+    },
+    /// Reads a small file. Answered by [`Answer::Text`].
+    Read { path: String },
     /// The kernel log since the last time, from the first record on. Answered by [`Answer::Log`].
     ReadLog,
     /// Runs a program and waits for it. Answered by [`Answer::Ran`].
@@ -85,6 +91,7 @@ pub(crate) enum Answer {
     /// Whether it was loaded just now (it may have been there before, or be built in).
     Loaded(bool),
     NextHop(NextHop),
+    Text(String),
     /// Records as /dev/kmsg prints them; `lost` counts reads that found their record overwritten.
     Log {
         records: Vec<String>,
@@ -101,8 +108,8 @@ pub(crate) struct NextHop {
     pub(crate) source: Option<IpAddr>,
     /// The gateway, where there is one.
     pub(crate) gateway: Option<IpAddr>,
-    /// The MAC of the gateway or of the address itself.
-    pub(crate) mac: MacAddress,
+    /// The MAC of the gateway or of the address itself; none where it was not to be resolved.
+    pub(crate) mac: Option<MacAddress>,
 }
 
 /// A program that ran.
