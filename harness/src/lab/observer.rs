@@ -67,7 +67,7 @@ impl Observer {
         let addresses = addresses(interface)?;
         let mut all_fit = true;
         endpoint.update_ip_addrs(|own| {
-            all_fit = addresses.iter().all(|address| own.push(*address).is_ok())
+            all_fit = addresses.iter().all(|address| own.push(*address).is_ok());
         });
         if !all_fit {
             return Err(ObserverError::TooManyAddresses(interface.addresses.len()));

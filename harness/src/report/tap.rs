@@ -55,13 +55,13 @@ impl<W: Write> Format for Tap<W> {
         write!(self.out, "{word} {} - {name}", self.told)?;
         match &case.outcome {
             Outcome::NotApplicable { reason } => {
-                write!(self.out, " # SKIP n/a: {}", escape(reason))?
+                write!(self.out, " # SKIP n/a: {}", escape(reason))?;
             }
             Outcome::Missing { reason } if ok => {
-                write!(self.out, " # SKIP missing: {}", escape(reason))?
+                write!(self.out, " # SKIP missing: {}", escape(reason))?;
             }
             Outcome::Known { because, .. } => {
-                write!(self.out, " # TODO known: {}", escape(because))?
+                write!(self.out, " # TODO known: {}", escape(because))?;
             }
             Outcome::Passed
             | Outcome::Failed { .. }

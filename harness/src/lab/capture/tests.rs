@@ -43,6 +43,7 @@ fn captures(limit: usize) -> Captures {
 }
 
 /// What tshark reads of some fields, a line for each frame; nothing where it is not installed and need not be.
+#[expect(clippy::print_stderr, reason = "a test that cannot run says so")]
 fn tshark(path: &Path, fields: &[&str]) -> Option<Vec<String>> {
     let Ok(tshark) = which::which("tshark") else {
         assert!(

@@ -52,20 +52,20 @@ fn seeds() -> Vec<Vec<u8>> {
             four()
                 .icmpv4_echo_request(1, 2)
                 .write(frame, b"payload")
-                .unwrap()
+                .unwrap();
         }),
         written(&|frame| four().udp(6665, 7).write(frame, b"payload").unwrap()),
         written(&|frame| {
             six()
                 .icmpv6_echo_request(1, 2)
                 .write(frame, b"payload")
-                .unwrap()
+                .unwrap();
         }),
         written(&|frame| {
             six()
                 .icmpv6_raw(135, 0, [0; 4])
                 .write(frame, &solicitation)
-                .unwrap()
+                .unwrap();
         }),
         written(&|frame| six().udp(6665, 7).write(frame, b"payload").unwrap()),
     ]
