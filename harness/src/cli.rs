@@ -1,8 +1,18 @@
-//! The command line.
+//! The command line: what can be asked for, and who does it.
 
-use std::{num::NonZeroU32, path::PathBuf};
+mod check;
 
+use std::{
+    io::{self, Write},
+    num::NonZeroU32,
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use annotate_snippets::Renderer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{report::Exit, scenario, suite::SuiteError};
 
 /// Proves that a kernel's last words reach another machine.
 #[derive(Debug, Parser)]
@@ -146,4 +156,67 @@ pub(crate) struct PruneArguments {
     /// Removes all that is not in use
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// Why a command came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error(transparent)]
+    Suite(#[from] SuiteError),
+    #[error("results cannot be written")]
+    Output(#[source] io::Error),
+}
+
+impl CommandError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Suite(_) => Exit::Usage,
+            Self::Output(_) => Exit::NoVerdict,
+        }
+    }
+}
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let exit = match cli.command {
+        Command::Run(arguments) => todo!("{arguments:?}"),
+        Command::Check(arguments) => check::check(&arguments),
+        Command::Kernel(command) => todo!("{command:?}"),
+        Command::Schema(arguments) => schema(&arguments),
+    };
+    exit.unwrap_or_else(|error| {
+        tell(&error);
+        error.exit()
+    })
+    .into()
+}
+
+fn schema(arguments: &SchemaArguments) -> Result<Exit, CommandError> {
+    let _ = arguments;
+    Ok(Exit::Success)
+}
+
+/// The only place where errors are printed: the error, and its causes.
+fn tell(error: &dyn std::error::Error) {
+    let mut out = anstream::stderr().lock();
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str("\n  because ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(out, "lastwords: {text}");
+}
+
+/// How mistakes are drawn: in colour on a terminal.
+fn renderer() -> Renderer {
+    let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    if colours {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    }
 }
