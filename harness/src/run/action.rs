@@ -25,7 +25,13 @@ impl Stage<'_> {
     pub(crate) async fn act(&mut self, step: &Step) -> Result<Done, Trouble> {
         let (node, within) = (step.on, step.within);
         match &step.action {
-            Action::ConsoleLevel(level) => self.plain(node, Request::ConsoleLevel(*level), within).await,
+            Action::ConsoleLevel(level) => {
+                let done = self.plain(node, Request::ConsoleLevel(*level), within).await?;
+                if done.is_ok() {
+                    self.judge.console_level(node, *level);
+                }
+                Ok(done)
+            }
             Action::Load { module, parameters } if module == "netconsole" => {
                 self.load_netconsole(node, parameters, within).await
             }
@@ -41,8 +47,12 @@ impl Stage<'_> {
             Action::WaitForCarrier { interface } => {
                 let interface = self.scenario.node(node).interfaces[*interface].name.clone();
                 // The guest's own deadline comes first: its refusal says more than our silence.
-                let request = Request::WaitForCarrier { interface, within };
-                self.plain(node, request, within + Duration::from_secs(5)).await
+                let request = Request::WaitForCarrier { interface: interface.clone(), within };
+                let done = self.plain(node, request, within + Duration::from_secs(5)).await?;
+                if done.is_ok() {
+                    self.set_carrier(node, &interface, true);
+                }
+                Ok(done)
             }
             Action::Expect(_) | Action::Absent(_) => Ok(Ok(())),
         }
@@ -82,7 +92,7 @@ impl Stage<'_> {
             self.flush(node).await?;
             for (index, target) in self.scenario.targets.iter().enumerate() {
                 if target.on == node {
-                    self.judge.remove_target(index);
+                    self.remove(index);
                 }
             }
         }
@@ -93,7 +103,7 @@ impl Stage<'_> {
     /// frame is compared with the settings that it was sent with.
     async fn set(&mut self, node: NodeIndex, set: &Set, within: Duration) -> Result<Done, Trouble> {
         let target = &self.scenario.targets[set.target];
-        let Some(state) = self.judge.state(set.target) else {
+        let Some(state) = self.judge.targets.now(set.target) else {
             return Ok(Err(Refusal::ours(format!("setting target `{}`", target.name), "it is not there")));
         };
         let (mut settings, was_enabled) = (state.settings.clone(), state.enabled);
@@ -163,7 +173,9 @@ impl Stage<'_> {
         writes
     }
 
+    /// The judge hears of a lost carrier before and of a new one after: in between frames may come or not.
     async fn change_link(&mut self, node: NodeIndex, change: &LinkChange, within: Duration) -> Result<Done, Trouble> {
+        let interface = self.scenario.node(node).interfaces[change.interface].name.clone();
         if let Some(carrier) = change.carrier {
             let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
                 return Err(Failed::Died("the machine ended".to_owned()).into());
@@ -171,12 +183,20 @@ impl Stage<'_> {
             let set = guest.qemu.set_carrier(change.interface, carrier);
             self.lab.drive(set).await.map_err(Error::from)?;
             self.drain();
+            if !carrier {
+                self.set_carrier(node, &interface, false);
+            }
         }
         let Some(up) = change.up else {
             return Ok(Ok(()));
         };
-        let interface = self.scenario.node(node).interfaces[change.interface].name.clone();
-        self.plain(node, Request::SetUp { interface, up }, within).await
+        let request = Request::SetUp { interface: interface.clone(), up };
+        let done = self.plain(node, request, within).await?;
+        if done.is_ok() && !up {
+            self.flush(node).await?;
+            self.set_carrier(node, &interface, false);
+        }
+        Ok(done)
     }
 
     /// Runs a program; a status that is not 0 is a refusal.

@@ -82,7 +82,7 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
             Ok(mut stage) => {
                 let played = play(&mut stage, &mut clock).await;
                 report.outcome = evidence::outcome(&stage, kernel, played);
-                report.arrived = stage.judge.arrived_lines();
+                report.arrived.clone_from(&stage.passed);
                 report.notes = evidence::notes(&stage);
                 report.folder = evidence::keep(&stage, &mut report, setting);
                 leftovers = clock.time("teardown", stage.down()).await;

@@ -6,7 +6,7 @@ use lastwords_vm::{channel::ChannelError, qemu::QemuError, qmp::QmpError, templa
 
 use crate::{
     kernel::Refusal,
-    lab::{BuildError, CaptureError},
+    lab::{BuildError, probe::ProbeError, capture::CaptureError},
 };
 
 /// A run, or a case of it, that came to no verdict.
@@ -34,6 +34,8 @@ pub(crate) enum Error {
     Sender(#[source] Refusal),
     #[error("the lab could not be built")]
     Lab(#[from] BuildError),
+    #[error("the end of an expectation cannot be told")]
+    Probe(#[source] ProbeError),
     #[error("the recordings could not be written")]
     Capture(#[from] CaptureError),
     #[error("`{}` cannot be used", .path.display())]

@@ -17,7 +17,7 @@ use crate::{
         step::Failure as Wanted,
         target::Setting,
     },
-    verdict::TargetState,
+    verdict::{Judge, TargetState},
 };
 
 /// How long setting one target up may take: netpoll waits up to 4 s for a carrier, twice on 6.1.
@@ -62,47 +62,47 @@ impl Stage<'_> {
         if planned.is_empty() {
             return Ok(());
         }
-        let marker = self.next_marker();
+        let (marker, text) = self.next_marker();
         for plan in &planned {
             if let Some(settings) = &plan.settings {
                 self.declare(plan.index, settings.clone(), true);
-                self.judge.replay_ends(plan.index, &marker);
+                self.judge.replay_ends(plan.index, marker);
             }
         }
         let parameters: Vec<&str> = planned.iter().map(|plan| plan.parameter.as_str()).collect();
         let load = Request::Batch(vec![
-            Request::Kmsg { records: vec![marker.clone()], level: Some(0), newline: true },
+            Request::Kmsg { records: vec![text], level: Some(0), newline: true },
             Request::Load { module: "netconsole".to_owned(), parameters: module_parameter(&parameters.join(";")) },
             Request::ReadLog,
         ]);
         let loaded = self.ask(sender, &load, WITHIN).await?;
-        self.check_loaded(sender, &planned, &marker, loaded).await
+        self.check_loaded(sender, &planned, marker, loaded).await
     }
 
     async fn check_loaded(
         &mut self,
         sender: NodeIndex,
         planned: &[Planned],
-        marker: &str,
+        marker: u64,
         loaded: Result<Answer, Refusal>,
     ) -> Result<(), Trouble> {
         let scenario = self.scenario;
         let wanted = planned.iter().find_map(|plan| scenario.targets[plan.index].fails.as_ref());
         let answer = match (loaded, wanted) {
             (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => {
-                planned.iter().for_each(|plan| self.judge.remove_target(plan.index));
+                planned.iter().for_each(|plan| self.remove(plan.index));
                 return Ok(());
             }
             (Err(refusal), _) => return Err(refusal.into()),
             (Ok(answer), _) => answer,
         };
         self.log(sender, answer);
-        let sent = self.marker_leaves(sender, marker).await?;
+        let sent = self.marker_leaves(sender, planned, marker).await?;
         match (wanted, sent) {
             (None, true) => Ok(()),
             (None, false) => self.silent_target(sender, planned).await,
             (Some(Wanted::Any), false) => {
-                planned.iter().for_each(|plan| self.judge.remove_target(plan.index));
+                planned.iter().for_each(|plan| self.remove(plan.index));
                 Ok(())
             }
             (Some(wanted), _) => {
@@ -114,10 +114,16 @@ impl Stage<'_> {
     }
 
     /// Whether the marker that was printed before the load leaves the sender with the replay.
-    async fn marker_leaves(&mut self, sender: NodeIndex, marker: &str) -> Result<bool, Trouble> {
+    async fn marker_leaves(
+        &mut self,
+        sender: NodeIndex,
+        planned: &[Planned],
+        marker: u64,
+    ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
         let grace = if self.prints_later(sender) { ASYNCHRONOUS } else { Duration::ZERO };
-        Ok(self.until(Instant::now() + grace, |judge| judge.was_sent(sender, marker)).await?)
+        let sent = |judge: &Judge| planned.iter().all(|plan| judge.traffic.markers(plan.index, marker) > 0);
+        Ok(self.until(Instant::now() + grace, sent).await?)
     }
 
     /// The module is loaded and nothing leaves: right only while the interface has no carrier.
@@ -130,9 +136,10 @@ impl Stage<'_> {
                 // Reading it of an interface that is down is refused.
                 _ => false,
             };
+            self.set_carrier(sender, interface, has_carrier);
             if has_carrier {
                 let target = self.scenario.targets[plan.index].name.clone();
-                let said = self.judge.said(sender, &["netconsole", "netpoll"]);
+                let said = self.said(sender);
                 return Err(Failed::NoTarget { target, said }.into());
             }
         }
@@ -154,7 +161,7 @@ impl Stage<'_> {
                 Err(Failed::NotRefused(format!("target `{}` should fail{errno}, and came up", target.name)).into())
             }
             (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => {
-                self.judge.remove_target(index);
+                self.remove(index);
                 Ok(())
             }
             (Err(refusal), _) => Err(refusal.into()),
@@ -164,14 +171,42 @@ impl Stage<'_> {
     /// Tells the judge what a target is set to from now on.
     pub(crate) fn declare(&mut self, index: usize, settings: Settings, enabled: bool) {
         let target = &self.scenario.targets[index];
-        self.judge.target(TargetState {
-            index,
-            name: target.name.clone(),
-            on: target.on,
-            to: target.to,
-            settings,
-            enabled,
-        });
+        let carries = self.judge.targets.now(index).is_none_or(|state| state.carries);
+        let name = target.name.clone();
+        let state = TargetState { name, on: target.on, to: target.to, settings, enabled, carries };
+        self.judge.target(index, state);
+    }
+
+    /// Tells the judge that a target is gone.
+    pub(crate) fn remove(&mut self, index: usize) {
+        if let Some(state) = self.judge.targets.now(index) {
+            let state = TargetState { enabled: false, ..state.clone() };
+            self.judge.target(index, state);
+        }
+    }
+
+    /// Tells the judge that an interface gained or lost its carrier.
+    pub(crate) fn set_carrier(&mut self, node: NodeIndex, interface: &str, carrier: bool) {
+        let states = self.judge.targets.all_now();
+        let of_interface = states.filter(|(_, state)| state.on == node && state.settings.dev_name == interface);
+        let changed: Vec<(usize, TargetState)> = of_interface
+            .map(|(index, state)| (index, TargetState { carries: carrier, ..state.clone() }))
+            .collect();
+        changed.into_iter().for_each(|(index, state)| self.judge.target(index, state));
+    }
+
+    /// What the kernel has said of netconsole, its last few lines.
+    fn said(&self, sender: NodeIndex) -> Vec<String> {
+        let records = self.logs.get(&sender).map_or(&[][..], |log| &log.records);
+        let mut said: Vec<String> = records
+            .iter()
+            .rev()
+            .filter_map(|record| record.split_once(';').map(|(_, text)| text.trim_end().to_owned()))
+            .filter(|text| text.starts_with("netconsole:") || text.starts_with("netpoll:"))
+            .take(5)
+            .collect();
+        said.reverse();
+        said
     }
 
     /// Finds what the file leaves to the lab.

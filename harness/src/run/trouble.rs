@@ -3,7 +3,7 @@
 use crate::{
     kernel::Refusal,
     run::{Error, stage::Silence},
-    verdict::Failure,
+    verdict::{Failure, Finding},
 };
 
 /// Why a case does not go on.
@@ -29,7 +29,7 @@ pub(crate) enum Failed {
     /// The kernel, ready before, does not answer any more.
     Died(String),
     /// Something that no step asked about is wrong.
-    Audit(Vec<Failure>),
+    Audit(Vec<Finding>),
 }
 
 impl From<Error> for Trouble {
