@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
-use lastwords_vm::{kernel::Kernel, machine::Accelerator, template::Templates};
+use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
 use crate::{
     kernel::Request,
@@ -74,9 +74,10 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
         notes: Vec::new(),
     };
     let mut leftovers = Vec::new();
-    if let Some(outcome) = need::unmet(scenario, kernel) {
-        report.outcome = outcome;
-    } else {
+    match need::unmet(scenario, kernel) {
+        Err(error) => report.outcome = Outcome::Error { causes: causes(&error) },
+        Ok(Some(outcome)) => report.outcome = outcome,
+        Ok(None) => {
         let mut clock = Clock::default();
         match build(scenario, kernel, setting, &mut clock).await {
             Ok(mut stage) => {
@@ -90,13 +91,14 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
             Err(error) => report.outcome = Outcome::Error { causes: causes(&error) },
         }
         report.timings = clock.timings;
+        }
     }
     report.duration = start.elapsed();
     Finished { report, leftovers }
 }
 
 /// An error and its causes, each a line.
-fn causes(error: &dyn std::error::Error) -> Vec<String> {
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
@@ -108,7 +110,7 @@ async fn build<'scenario>(
     clock: &mut Clock,
 ) -> Result<Stage<'scenario>, Error> {
     let needs_netconsole = !scenario.targets.is_empty();
-    if needs_netconsole && !kernel.modules.has("netconsole") {
+    if needs_netconsole && need::presence(kernel, "netconsole")? == Presence::Absent {
         return Err(Error::NoNetconsole { kernel: kernel.name.clone() });
     }
     let (lab, mut nics) = Lab::new(scenario)?;

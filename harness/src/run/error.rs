@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
-    Vm(#[from] lastwords_vm::Error),
+    Vm(#[from] lastwords_vm::error::Error),
     #[error("the guest could not be started")]
     Qemu(#[from] QemuError),
     #[error("the guest could not be started")]

@@ -1,16 +1,17 @@
 //! A sender as a guest: what is packed into it, and how it is started.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs::File,
+    collections::BTreeSet,
     os::fd::OwnedFd,
     time::Duration,
 };
 
 use lastwords_vm::{
+    cache::Entry,
     initramfs::Initramfs,
     kernel::Kernel,
     machine::{Accelerator, Machine, NetworkCard},
+    modules::{Presence, name::ModuleName},
     qemu::Qemu,
     template::Templates,
 };
@@ -20,7 +21,7 @@ use crate::{
         Answer, Refusal, Request,
         agent::FOLDER,
         module::underscored,
-        request::{ConfigfsChange, GuestPlan},
+        request::GuestPlan,
     },
     run::Error,
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
@@ -43,7 +44,7 @@ pub(crate) struct Guest {
     pub(crate) restored: bool,
     /// Why a template had to be made again.
     pub(crate) renewed: Option<String>,
-    _template: Option<File>,
+    _template: Option<Entry>,
 }
 
 /// What a guest is started with: the same for all runs of a scenario on a kernel.
@@ -68,7 +69,7 @@ impl Plan {
             mac: card_mac(index),
         });
         let machine = Machine {
-            kernel: kernel.boot_image().to_owned(),
+            kernel: kernel.boot_file().to_owned(),
             cmdline: cmdline.unwrap_or_default(),
             cpus,
             memory,
@@ -90,7 +91,7 @@ impl Plan {
             Some(templates) => {
                 let prelude = serde_json::to_value(&prelude).map_err(|error| Error::Answer(error.to_string()))?;
                 let restored = templates.start(&self.machine, &self.initramfs, &prelude, cards).await?;
-                (restored.qemu, restored.answer, Some(restored.lock), restored.renewed)
+                (restored.qemu, restored.answer, Some(restored.entry), restored.renewed)
             }
             None => {
                 let mut qemu = Qemu::boot(&self.machine, &self.initramfs, cards).await?;
@@ -149,27 +150,37 @@ fn card_mac(index: usize) -> String {
 fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
     let preload = node.interfaces.iter().flat_map(|interface| drivers(interface.nic));
     let preload: BTreeSet<&str> = preload.copied().collect();
-    let wanted = scenario.modules();
-    let names: BTreeSet<&str> =
-        preload.iter().copied().chain(OFTEN).chain(wanted.iter().map(String::as_str)).collect();
+    let wanted = preload.iter().copied().chain(OFTEN).chain(scenario.modules());
     let mut initramfs = Initramfs::new();
     let mut plan = GuestPlan::default();
-    for name in names {
-        if !kernel.modules.has(name) {
+    for name in wanted.collect::<BTreeSet<&str>>() {
+        if kernel.modules.presence(&ModuleName::new(name))? == Presence::Absent {
             continue;
         }
         let mut files = Vec::new();
         for module in kernel.modules.closure([name])? {
             let file = format!("{}.ko", module.name);
-            initramfs.file(&format!("{FOLDER}/modules/{file}"), 0o644, module.bytes)?;
+            initramfs.file(&format!("{FOLDER}/modules/{file}"), 0o644, module.bytes);
             files.push(file);
         }
         plan.modules.insert(underscored(name), files);
     }
     plan.preload = preload.into_iter().map(str::to_owned).collect();
-    initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, serde_json::to_vec(&plan).unwrap_or_default())?;
-    for program in programs(scenario) {
-        initramfs.program(&program)?;
+    let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
+    initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
+    for run in programs(scenario, node) {
+        initramfs.program(run)?;
     }
-    Ok(initramfs.init_self()?.finish())
+    let program = std::env::current_exe().map_err(|source| Error::Folder { path: "/proc/self/exe".into(), source })?;
+    Ok(initramfs.init(&program)?.finish()?)
+}
+
+/// The programs that the scenario runs on `node`: the commands, and what they need besides.
+fn programs<'scenario>(scenario: &'scenario Scenario, node: &Node) -> BTreeSet<&'scenario str> {
+    let runs = scenario.steps.iter().filter(|step| scenario.node(step.on).name == node.name);
+    let runs = runs.filter_map(|step| match &step.action {
+        Action::Run(run) => Some(run),
+        _ => None,
+    });
+    runs.flat_map(|run| run.command.first().into_iter().chain(&run.programs)).map(String::as_str).collect()
 }
