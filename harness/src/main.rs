@@ -2,5 +2,6 @@
 
 mod netconsole;
 mod scenario;
+mod verdict;
 
 fn main() {}

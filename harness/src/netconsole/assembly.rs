@@ -17,7 +17,12 @@ pub(crate) struct Assembly {
 #[derive(Debug)]
 enum Partial {
     Basic(Pieces),
-    Extended { header: Header, total: usize, body: Vec<u8>, pieces: Pieces },
+    Extended {
+        header: Header,
+        total: usize,
+        body: Vec<u8>,
+        pieces: Pieces,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -53,13 +58,23 @@ impl Assembly {
         if payload.len() == MOST_BYTES && !payload.ends_with(b"\n") && length < LONGEST {
             self.partial = Some(Partial::Basic(pieces));
         } else {
-            done.push(Message::basic(pieces.payloads, pieces.frames, pieces.faults));
+            done.push(Message::basic(
+                pieces.payloads,
+                pieces.frames,
+                pieces.faults,
+            ));
         }
         done
     }
 
     /// Takes a datagram with an extended header; gives the messages that it ends.
-    pub(crate) fn push_extended(&mut self, frame: u64, payload: &[u8], header: Header, body: usize) -> Vec<Message> {
+    pub(crate) fn push_extended(
+        &mut self,
+        frame: u64,
+        payload: &[u8],
+        header: Header,
+        body: usize,
+    ) -> Vec<Message> {
         let body = &payload[body..];
         let mut done = Vec::new();
         let Some(fragment) = header.fragment else {
@@ -67,7 +82,13 @@ impl Assembly {
             let mut pieces = Pieces::default();
             pieces.push(frame, payload);
             pieces.check_end(body, payload.len());
-            done.push(Message::extended(header, body.to_vec(), pieces.payloads, pieces.frames, pieces.faults));
+            done.push(Message::extended(
+                header,
+                body.to_vec(),
+                pieces.payloads,
+                pieces.frames,
+                pieces.faults,
+            ));
             return done;
         };
         let continues = matches!(&self.partial, Some(Partial::Extended { header: first, .. }) if first.is_of_the_same_message(&header));
@@ -86,23 +107,49 @@ impl Assembly {
     /// Gives up on what is begun: its rest does not come any more.
     pub(crate) fn flush(&mut self) -> Option<Message> {
         match self.partial.take()? {
-            Partial::Basic(Pieces { payloads, frames, mut faults }) => {
+            Partial::Basic(Pieces {
+                payloads,
+                frames,
+                mut faults,
+            }) => {
                 faults.push(Fault::TailLost);
                 Some(Message::basic(payloads, frames, faults))
             }
-            Partial::Extended { header, total, body, mut pieces } => {
-                let unfragmented = Header { fragment: None, ..header.clone() };
-                let bytes = header_length(&pieces.payloads[0], unfragmented.fragment, header.fragment) + body.len();
-                let alone = pieces.faults.iter().any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
+            Partial::Extended {
+                header,
+                total,
+                body,
+                mut pieces,
+            } => {
+                let unfragmented = Header {
+                    fragment: None,
+                    ..header.clone()
+                };
+                let bytes =
+                    header_length(&pieces.payloads[0], unfragmented.fragment, header.fragment)
+                        + body.len();
+                let alone = pieces
+                    .faults
+                    .iter()
+                    .any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
                 if body.len() < total && !alone {
-                    pieces.faults.push(Fault::FragmentLost { offset: body.len(), total });
+                    pieces.faults.push(Fault::FragmentLost {
+                        offset: body.len(),
+                        total,
+                    });
                 } else if body.len() == total && bytes <= MOST_BYTES {
                     pieces.faults.push(Fault::FragmentNeedless { bytes });
                 }
                 if body.len() >= total {
                     pieces.check_end(&body, bytes);
                 }
-                Some(Message::extended(header, body, pieces.payloads, pieces.frames, pieces.faults))
+                Some(Message::extended(
+                    header,
+                    body,
+                    pieces.payloads,
+                    pieces.frames,
+                    pieces.faults,
+                ))
             }
         }
     }
@@ -110,34 +157,68 @@ impl Assembly {
     fn begin(&mut self, header: Header, fragment: Fragment) {
         let mut pieces = Pieces::default();
         if fragment.offset > 0 {
-            pieces.faults.push(Fault::FragmentAlone { offset: fragment.offset, total: fragment.total });
+            pieces.faults.push(Fault::FragmentAlone {
+                offset: fragment.offset,
+                total: fragment.total,
+            });
         }
-        self.partial = Some(Partial::Extended { header, total: fragment.total, body: Vec::new(), pieces });
+        self.partial = Some(Partial::Extended {
+            header,
+            total: fragment.total,
+            body: Vec::new(),
+            pieces,
+        });
     }
 
     /// Adds a fragment to the message that it is of; says whether nothing more can follow.
     fn add(&mut self, fragment: Fragment, frame: u64, payload: &[u8], bytes: &[u8]) -> bool {
-        let Some(Partial::Extended { total, body, pieces, .. }) = &mut self.partial else { return false };
+        let Some(Partial::Extended {
+            total,
+            body,
+            pieces,
+            ..
+        }) = &mut self.partial
+        else {
+            return false;
+        };
         pieces.push(frame, payload);
         if fragment.total != *total {
-            pieces.faults.push(Fault::FragmentTotal { first: *total, later: fragment.total });
+            pieces.faults.push(Fault::FragmentTotal {
+                first: *total,
+                later: fragment.total,
+            });
         }
-        let alone = pieces.faults.iter().any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
+        let alone = pieces
+            .faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
         let end = body.len();
         match fragment.offset.cmp(&end) {
             _ if alone => body.extend_from_slice(bytes),
             std::cmp::Ordering::Equal => body.extend_from_slice(bytes),
-            std::cmp::Ordering::Less => pieces.faults.push(Fault::FragmentOverlap { offset: fragment.offset, end }),
+            std::cmp::Ordering::Less => pieces.faults.push(Fault::FragmentOverlap {
+                offset: fragment.offset,
+                end,
+            }),
             std::cmp::Ordering::Greater => {
-                pieces.faults.push(Fault::FragmentLost { offset: end, total: *total });
+                pieces.faults.push(Fault::FragmentLost {
+                    offset: end,
+                    total: *total,
+                });
                 body.extend_from_slice(bytes);
             }
         }
         let reached = fragment.offset.saturating_add(bytes.len());
         if reached > *total {
-            pieces.faults.push(Fault::FragmentOverrun { end: reached, total: *total });
+            pieces.faults.push(Fault::FragmentOverrun {
+                end: reached,
+                total: *total,
+            });
         } else if reached < *total && payload.len() != MOST_BYTES {
-            pieces.faults.push(Fault::FragmentShort { offset: fragment.offset, bytes: payload.len() });
+            pieces.faults.push(Fault::FragmentShort {
+                offset: fragment.offset,
+                bytes: payload.len(),
+            });
         }
         reached >= *total || body.len() > LONGEST || pieces.frames.len() > LONGEST / 64
     }
@@ -146,7 +227,9 @@ impl Assembly {
 impl Pieces {
     fn push(&mut self, frame: u64, payload: &[u8]) {
         if payload.len() > MOST_BYTES {
-            self.faults.push(Fault::Oversized { bytes: payload.len() });
+            self.faults.push(Fault::Oversized {
+                bytes: payload.len(),
+            });
         }
         self.payloads.push(payload.to_vec());
         self.frames.push(frame);
@@ -162,9 +245,14 @@ impl Pieces {
 
 /// How long the header of the first fragment would be without its `ncfrag`, its `;` included.
 fn header_length(payload: &[u8], without: Option<Fragment>, with: Option<Fragment>) -> usize {
-    let length = payload.iter().position(|byte| *byte == b';').map_or(0, |end| end + 1);
+    let length = payload
+        .iter()
+        .position(|byte| *byte == b';')
+        .map_or(0, |end| end + 1);
     match (without, with) {
-        (None, Some(Fragment { offset, total })) => length.saturating_sub(format!(",ncfrag={offset}/{total}").len()),
+        (None, Some(Fragment { offset, total })) => {
+            length.saturating_sub(format!(",ncfrag={offset}/{total}").len())
+        }
         _ => length,
     }
 }
@@ -243,10 +331,16 @@ mod tests {
         let text = String::from_utf8(d[1].clone()).unwrap().replace("/2513;", "/2514;");
         d[1] = text.into_bytes();
     }, |f: &Fault| matches!(f, Fault::FragmentTotal { first: 2513, later: 2514 }))]
-    fn notices_wrong_fragments(#[case] break_it: fn(&mut Vec<Vec<u8>>), #[case] is_it: fn(&Fault) -> bool) {
+    fn notices_wrong_fragments(
+        #[case] break_it: fn(&mut Vec<Vec<u8>>),
+        #[case] is_it: fn(&Fault) -> bool,
+    ) {
         let mut datagrams = fragments("13,419,19647980,-", &long(2500));
         break_it(&mut datagrams);
-        let faults: Vec<Fault> = assemble(&datagrams).into_iter().flat_map(|message| message.faults).collect();
+        let faults: Vec<Fault> = assemble(&datagrams)
+            .into_iter()
+            .flat_map(|message| message.faults)
+            .collect();
         assert!(faults.iter().any(is_it), "{faults:?}");
     }
 
@@ -254,10 +348,15 @@ mod tests {
     fn notices_fragments_of_a_message_that_would_fit() {
         let body = "a".repeat(900) + "\n";
         let datagrams: Vec<_> = [(0, 500), (500, 901)]
-            .map(|(from, to)| format!("13,419,1,-,ncfrag={from}/901;{}", &body[from..to]).into_bytes())
+            .map(|(from, to)| {
+                format!("13,419,1,-,ncfrag={from}/901;{}", &body[from..to]).into_bytes()
+            })
             .into();
         let faults = &assemble(&datagrams)[0].faults;
-        assert!(faults.contains(&Fault::FragmentNeedless { bytes: 912 }), "{faults:?}");
+        assert!(
+            faults.contains(&Fault::FragmentNeedless { bytes: 912 }),
+            "{faults:?}"
+        );
         let whole = assemble(&[format!("13,419,1,-,ncfrag=0/901;{body}").into_bytes()]);
         assert_eq!(whole[0].faults, [Fault::FragmentNeedless { bytes: 912 }]);
     }
@@ -267,16 +366,33 @@ mod tests {
         let header = "13,419,1,-";
         let body = "a".repeat(1000 - header.len() - 1) + "\n";
         assert_eq!(assemble(&fragments(header, &body))[0].faults, []);
-        assert_eq!(assemble(&[format!("{header};{}", &body[1..]).into_bytes()])[0].faults, []);
-        assert_eq!(assemble(&[format!("{header};{body}").into_bytes()])[0].faults, [Fault::Oversized { bytes: 1001 }]);
+        assert_eq!(
+            assemble(&[format!("{header};{}", &body[1..]).into_bytes()])[0].faults,
+            []
+        );
+        assert_eq!(
+            assemble(&[format!("{header};{body}").into_bytes()])[0].faults,
+            [Fault::Oversized { bytes: 1001 }]
+        );
     }
 
     #[test]
     fn joins_a_basic_message_cut_at_1000_bytes() {
         let whole = format!("[   12.882688] {}\n", "0".repeat(1000)).into_bytes();
-        let messages = assemble(&[whole[..1000].to_vec(), whole[1000..].to_vec(), b"[   12.882689] next\n".to_vec()]);
+        let messages = assemble(&[
+            whole[..1000].to_vec(),
+            whole[1000..].to_vec(),
+            b"[   12.882689] next\n".to_vec(),
+        ]);
         assert_eq!(messages.len(), 2);
-        assert_eq!((messages[0].text.len(), &messages[0].faults, &messages[0].frames), (1000, &vec![], &vec![0, 1]));
+        assert_eq!(
+            (
+                messages[0].text.len(),
+                &messages[0].faults,
+                &messages[0].frames
+            ),
+            (1000, &vec![], &vec![0, 1])
+        );
         assert_eq!(messages[1].text, b"next");
     }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use etherparse::{
-    EtherType, Ethernet2HeaderSlice, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, SingleVlanHeaderSlice, UdpHeaderSlice, checksum::Sum16BitWords,
+    EtherType, Ethernet2HeaderSlice, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice,
+    SingleVlanHeaderSlice, UdpHeaderSlice, checksum::Sum16BitWords,
 };
 
 use crate::netconsole::MacAddress;
@@ -45,14 +46,26 @@ pub(crate) enum NotUdp {
 /// What is wrong with a datagram by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
-    IpChecksum { is: u16, computed: u16 },
-    UdpChecksum { is: u16, computed: u16 },
+    IpChecksum {
+        is: u16,
+        computed: u16,
+    },
+    UdpChecksum {
+        is: u16,
+        computed: u16,
+    },
     /// A zero: sent without checksum.
     NoUdpChecksum,
     /// The IP header promises more than the frame holds.
-    IpLength { says: usize, holds: usize },
+    IpLength {
+        says: usize,
+        holds: usize,
+    },
     /// The UDP length is not what IP leaves for it.
-    UdpLength { says: usize, holds: usize },
+    UdpLength {
+        says: usize,
+        holds: usize,
+    },
     IpFragment,
     DontFragment,
     IpOptions,
@@ -67,7 +80,10 @@ impl Fault {
     /// Whether an IP stack throws the datagram away for it.
     pub(crate) fn is_fatal(self) -> bool {
         match self {
-            Self::IpChecksum { .. } | Self::UdpChecksum { .. } | Self::IpLength { .. } | Self::UdpLength { .. } => true,
+            Self::IpChecksum { .. }
+            | Self::UdpChecksum { .. }
+            | Self::IpLength { .. }
+            | Self::UdpLength { .. } => true,
             Self::NoUdpChecksum
             | Self::IpFragment
             | Self::DontFragment
@@ -82,17 +98,32 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::IpChecksum { is, computed } => write!(f, "wrong IP checksum: {is:#06x}, it must be {computed:#06x}"),
-            Self::UdpChecksum { is, computed } => write!(f, "wrong UDP checksum: {is:#06x}, it must be {computed:#06x}"),
+            Self::IpChecksum { is, computed } => write!(
+                f,
+                "wrong IP checksum: {is:#06x}, it must be {computed:#06x}"
+            ),
+            Self::UdpChecksum { is, computed } => write!(
+                f,
+                "wrong UDP checksum: {is:#06x}, it must be {computed:#06x}"
+            ),
             Self::NoUdpChecksum => f.write_str("no UDP checksum, netconsole always fills it in"),
-            Self::IpLength { says, holds } => write!(f, "wrong IP length: {says} bytes, the frame holds {holds}"),
-            Self::UdpLength { says, holds } => write!(f, "wrong UDP length: {says} bytes, the packet holds {holds}"),
+            Self::IpLength { says, holds } => {
+                write!(f, "wrong IP length: {says} bytes, the frame holds {holds}")
+            }
+            Self::UdpLength { says, holds } => write!(
+                f,
+                "wrong UDP length: {says} bytes, the packet holds {holds}"
+            ),
             Self::IpFragment => f.write_str("an IP fragment, netconsole never fragments"),
-            Self::DontFragment => f.write_str("the don't-fragment flag is set, netconsole leaves it clear"),
+            Self::DontFragment => {
+                f.write_str("the don't-fragment flag is set, netconsole leaves it clear")
+            }
             Self::IpOptions => f.write_str("IP options, netconsole sends none"),
             Self::TrafficClass(is) => write!(f, "traffic class {is:#04x}, netconsole sends 0"),
             Self::FlowLabel(is) => write!(f, "flow label {is:#07x}, netconsole sends 0"),
-            Self::Trailing(bytes) => write!(f, "{bytes} bytes behind the datagram that are no padding"),
+            Self::Trailing(bytes) => {
+                write!(f, "{bytes} bytes behind the datagram that are no padding")
+            }
         }
     }
 }
@@ -139,8 +170,13 @@ impl<'frame> Datagram<'frame> {
             return Err(NotUdp::Broken);
         }
         let segment = &packet[header.slice().len()..says.clamp(header.slice().len(), holds)];
-        let addresses = (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()));
-        let pseudo = Sum16BitWords::new().add_4bytes(header.source()).add_4bytes(header.destination());
+        let addresses = (
+            IpAddr::V4(header.source_addr()),
+            IpAddr::V4(header.destination_addr()),
+        );
+        let pseudo = Sum16BitWords::new()
+            .add_4bytes(header.source())
+            .add_4bytes(header.destination());
         let mut datagram = Self::parse_udp(segment, addresses, pseudo, faults)?;
         datagram.hop_limit = header.ttl();
         datagram.identification = Some(header.identification());
@@ -165,15 +201,25 @@ impl<'frame> Datagram<'frame> {
             faults.push(Fault::IpLength { says, holds });
         }
         let segment = &packet[start..start + says.min(holds)];
-        let addresses = (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()));
-        let pseudo = Sum16BitWords::new().add_16bytes(header.source()).add_16bytes(header.destination());
+        let addresses = (
+            IpAddr::V6(header.source_addr()),
+            IpAddr::V6(header.destination_addr()),
+        );
+        let pseudo = Sum16BitWords::new()
+            .add_16bytes(header.source())
+            .add_16bytes(header.destination());
         let mut datagram = Self::parse_udp(segment, addresses, pseudo, faults)?;
         datagram.hop_limit = header.hop_limit();
         Ok(datagram)
     }
 
     /// Parses what IP carries; `pseudo` is the sum of the addresses.
-    fn parse_udp(segment: &'frame [u8], addresses: (IpAddr, IpAddr), pseudo: Sum16BitWords, mut faults: Vec<Fault>) -> Result<Self, NotUdp> {
+    fn parse_udp(
+        segment: &'frame [u8],
+        addresses: (IpAddr, IpAddr),
+        pseudo: Sum16BitWords,
+        mut faults: Vec<Fault>,
+    ) -> Result<Self, NotUdp> {
         let header = UdpHeaderSlice::from_slice(segment).map_err(|_| NotUdp::Broken)?;
         let (says, holds) = (usize::from(header.length()), segment.len());
         if says != holds {
@@ -182,10 +228,19 @@ impl<'frame> Datagram<'frame> {
             faults.push(Fault::NoUdpChecksum);
         } else {
             // Nothing that is summed up here is longer than IP's 16-bit length says.
-            let sum = pseudo.add_2bytes([0, IpNumber::UDP.0]).add_2bytes(header.length().to_be_bytes());
-            let computed = sum.add_slice(&segment[..6]).add_slice(&segment[8..]).to_ones_complement_with_no_zero().to_be();
+            let sum = pseudo
+                .add_2bytes([0, IpNumber::UDP.0])
+                .add_2bytes(header.length().to_be_bytes());
+            let computed = sum
+                .add_slice(&segment[..6])
+                .add_slice(&segment[8..])
+                .to_ones_complement_with_no_zero()
+                .to_be();
             if computed != header.checksum() {
-                faults.push(Fault::UdpChecksum { is: header.checksum(), computed });
+                faults.push(Fault::UdpChecksum {
+                    is: header.checksum(),
+                    computed,
+                });
             }
         }
         Ok(Self {
@@ -203,7 +258,11 @@ impl<'frame> Datagram<'frame> {
 
     /// Whether the frame ends with its datagram, or with zeros up to Ethernet's shortest frame.
     fn check_padding(&mut self, frame: &[u8]) {
-        if self.faults.iter().any(|fault| matches!(fault, Fault::IpLength { .. } | Fault::UdpLength { .. })) {
+        if self
+            .faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::IpLength { .. } | Fault::UdpLength { .. }))
+        {
             return;
         }
         let end = self.payload.as_ptr_range().end as usize - frame.as_ptr() as usize;
@@ -218,7 +277,9 @@ impl<'frame> Datagram<'frame> {
 fn ipv4_faults(header: &Ipv4HeaderSlice) -> Vec<Fault> {
     let mut faults = Vec::new();
     let bytes = header.slice();
-    let sum = Sum16BitWords::new().add_slice(&bytes[..10]).add_slice(&bytes[12..]);
+    let sum = Sum16BitWords::new()
+        .add_slice(&bytes[..10])
+        .add_slice(&bytes[12..]);
     let (is, computed) = (header.header_checksum(), sum.ones_complement().to_be());
     if is != computed {
         faults.push(Fault::IpChecksum { is, computed });
@@ -249,17 +310,25 @@ mod tests {
     const TEXT: &[u8] = b"[   12.882688] Floppy drive(s): fd0 is 1.44M\n";
 
     fn ipv4(payload: &[u8]) -> Vec<u8> {
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64);
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv4(
+            [10, 0, 0, 1],
+            [10, 0, 0, 2],
+            64,
+        );
         finish(builder.udp(6665, 6666), payload)
     }
 
     fn ipv6(payload: &[u8]) -> Vec<u8> {
         let one = "fd00::1".parse::<std::net::Ipv6Addr>().unwrap().octets();
-        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]).ipv6(one, [0xfd; 16], 32);
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv6(one, [0xfd; 16], 32);
         finish(builder.udp(6665, 6666), payload)
     }
 
-    fn finish(builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>, payload: &[u8]) -> Vec<u8> {
+    fn finish(
+        builder: etherparse::PacketBuilderStep<etherparse::UdpHeader>,
+        payload: &[u8],
+    ) -> Vec<u8> {
         let mut frame = Vec::new();
         builder.write(&mut frame, payload).unwrap();
         // The builder sets don't-fragment, netpoll does not.
@@ -273,21 +342,31 @@ mod tests {
     /// Makes the IPv4 checksum right again.
     fn sum_up(frame: &mut [u8]) {
         frame[24..26].fill(0);
-        let sum = Sum16BitWords::new().add_slice(&frame[14..34]).ones_complement();
+        let sum = Sum16BitWords::new()
+            .add_slice(&frame[14..34])
+            .ones_complement();
         frame[24..26].copy_from_slice(&sum.to_ne_bytes());
     }
 
     #[rstest]
     #[case::ipv4(ipv4(TEXT), "10.0.0.1:6665", 64, Some(0))]
     #[case::ipv6(ipv6(TEXT), "[fd00::1]:6665", 32, None)]
-    fn parses(#[case] frame: Vec<u8>, #[case] source: &str, #[case] hop_limit: u8, #[case] identification: Option<u16>) {
+    fn parses(
+        #[case] frame: Vec<u8>,
+        #[case] source: &str,
+        #[case] hop_limit: u8,
+        #[case] identification: Option<u16>,
+    ) {
         let datagram = Datagram::parse(&frame).unwrap();
         assert_eq!(datagram.faults, []);
         assert_eq!(datagram.payload, TEXT);
         assert_eq!(datagram.source, source.parse().unwrap());
         assert_eq!(datagram.destination.port(), 6666);
         assert_eq!(datagram.source_mac.to_string(), "02:00:00:00:00:01");
-        assert_eq!((datagram.hop_limit, datagram.identification, datagram.vlan), (hop_limit, identification, None));
+        assert_eq!(
+            (datagram.hop_limit, datagram.identification, datagram.vlan),
+            (hop_limit, identification, None)
+        );
     }
 
     #[test]
@@ -297,9 +376,15 @@ mod tests {
         assert_eq!(Datagram::parse(&frame).unwrap().faults, []);
         assert_eq!(Datagram::parse(&frame).unwrap().payload, b"x\n");
         frame[59] = 1;
-        assert_eq!(Datagram::parse(&frame).unwrap().faults, [Fault::Trailing(16)]);
+        assert_eq!(
+            Datagram::parse(&frame).unwrap().faults,
+            [Fault::Trailing(16)]
+        );
         frame.resize(61, 0);
-        assert_eq!(Datagram::parse(&frame).unwrap().faults, [Fault::Trailing(17)]);
+        assert_eq!(
+            Datagram::parse(&frame).unwrap().faults,
+            [Fault::Trailing(17)]
+        );
     }
 
     #[rstest]
@@ -316,9 +401,15 @@ mod tests {
         break_it(&mut frame);
         let options = usize::from(frame[14] == 0x46) * 4;
         frame[24..26].fill(0);
-        let sum = Sum16BitWords::new().add_slice(&frame[14..34 + options]).ones_complement();
+        let sum = Sum16BitWords::new()
+            .add_slice(&frame[14..34 + options])
+            .ones_complement();
         frame[24..26].copy_from_slice(&sum.to_ne_bytes());
-        assert!(Datagram::parse(&frame).unwrap().faults.contains(&fault), "{:?}", Datagram::parse(&frame));
+        assert!(
+            Datagram::parse(&frame).unwrap().faults.contains(&fault),
+            "{:?}",
+            Datagram::parse(&frame)
+        );
     }
 
     #[rstest]
@@ -330,18 +421,31 @@ mod tests {
     fn a_flipped_bit_is_fatal(#[case] at: usize, #[case] fatal: bool) {
         let mut frame = ipv4(TEXT);
         frame[at] ^= 4;
-        assert_eq!(Datagram::parse(&frame).unwrap().faults.iter().any(|fault| fault.is_fatal()), fatal);
+        assert_eq!(
+            Datagram::parse(&frame)
+                .unwrap()
+                .faults
+                .iter()
+                .any(|fault| fault.is_fatal()),
+            fatal
+        );
     }
 
     #[test]
     fn a_flipped_bit_of_ipv6_is_fatal() {
         let mut frame = ipv6(TEXT);
         frame[70] ^= 4;
-        assert!(matches!(Datagram::parse(&frame).unwrap().faults[..], [Fault::UdpChecksum { .. }]));
+        assert!(matches!(
+            Datagram::parse(&frame).unwrap().faults[..],
+            [Fault::UdpChecksum { .. }]
+        ));
         let mut frame = ipv6(TEXT);
         frame[15] = 0x10;
         frame[16] = 7;
-        assert_eq!(Datagram::parse(&frame).unwrap().faults, [Fault::TrafficClass(1), Fault::FlowLabel(0x700)]);
+        assert_eq!(
+            Datagram::parse(&frame).unwrap().faults,
+            [Fault::TrafficClass(1), Fault::FlowLabel(0x700)]
+        );
     }
 
     #[test]
@@ -349,7 +453,10 @@ mod tests {
         let mut frame = ipv4(TEXT);
         frame.splice(12..12, [0x81, 0x00, 0x00, 42]);
         let datagram = Datagram::parse(&frame).unwrap();
-        assert_eq!((datagram.vlan, datagram.payload, datagram.faults), (Some(42), TEXT, vec![]));
+        assert_eq!(
+            (datagram.vlan, datagram.payload, datagram.faults),
+            (Some(42), TEXT, vec![])
+        );
     }
 
     #[rstest]

@@ -25,8 +25,14 @@ pub(crate) fn unescape(escaped: &[u8]) -> Vec<u8> {
 
 /// The byte that an escape at the very start of `bytes` stands for.
 fn escape_at(bytes: &[u8]) -> Option<u8> {
-    let [b'\\', b'x', high, low, ..] = bytes else { return None };
-    let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
+    let [b'\\', b'x', high, low, ..] = bytes else {
+        return None;
+    };
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .filter(|_| !byte.is_ascii_uppercase())
+    };
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
 
@@ -64,7 +70,9 @@ pub(crate) fn show(bytes: &[u8]) -> String {
 /// [`show`], of a text that may be long: cut after `most` bytes, the rest as a count.
 pub(crate) fn show_start(bytes: &[u8], most: usize) -> String {
     match bytes.get(..most) {
-        Some(start) if bytes.len() > most => format!("{}… ({} bytes more)", show(start), bytes.len() - most),
+        Some(start) if bytes.len() > most => {
+            format!("{}… ({} bytes more)", show(start), bytes.len() - most)
+        }
         Some(_) | None => show(bytes),
     }
 }
@@ -93,7 +101,10 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::acpi(br"ACPI: \x5c_SB_.LNKC: Enabled at IRQ 11", br"ACPI: \_SB_.LNKC: Enabled at IRQ 11")]
+    #[case::acpi(
+        br"ACPI: \x5c_SB_.LNKC: Enabled at IRQ 11",
+        br"ACPI: \_SB_.LNKC: Enabled at IRQ 11"
+    )]
     #[case::lines(br"L1\x0aL2\x0aL3", b"L1\nL2\nL3")]
     #[case::cut_within(br"abc\x0", br"abc\x0")]
     #[case::no_escape(br"a\nb\", br"a\nb\")]

@@ -81,7 +81,11 @@ const LONGEST: usize = 256;
 impl Header {
     /// Parses the header at the start of `bytes`; says where the body begins, too.
     pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, usize), InvalidHeader> {
-        let end = bytes.iter().take(LONGEST).position(|byte| *byte == b';').ok_or(InvalidHeader::NoEnd)?;
+        let end = bytes
+            .iter()
+            .take(LONGEST)
+            .position(|byte| *byte == b';')
+            .ok_or(InvalidHeader::NoEnd)?;
         let text = std::str::from_utf8(&bytes[..end]).map_err(|_| InvalidHeader::NotText)?;
         let mut fields = text.split(',').peekable();
         // As ncrx tells it (`ncrx.c`, `parse_packet`).
@@ -92,7 +96,8 @@ impl Header {
         let flag = Flag::parse(fields.next())?;
         let mut header = Self {
             release,
-            facility: u8::try_from(priority >> 3).map_err(|_| InvalidHeader::Invalid(Field::Priority))?,
+            facility: u8::try_from(priority >> 3)
+                .map_err(|_| InvalidHeader::Invalid(Field::Priority))?,
             level: (priority & 7) as u8,
             sequence,
             timestamp,
@@ -110,8 +115,12 @@ impl Header {
     /// Takes one of the fields that need not be there.
     fn take(&mut self, field: &str) -> Result<(), InvalidHeader> {
         match field.split_once('=') {
-            Some(("caller", caller)) if self.caller.is_none() && self.fragment.is_none() => self.caller = Some(caller.to_owned()),
-            Some(("ncfrag", range)) if self.fragment.is_none() => self.fragment = Some(Fragment::parse(range)?),
+            Some(("caller", caller)) if self.caller.is_none() && self.fragment.is_none() => {
+                self.caller = Some(caller.to_owned())
+            }
+            Some(("ncfrag", range)) if self.fragment.is_none() => {
+                self.fragment = Some(Fragment::parse(range)?)
+            }
             Some(_) | None => self.others.push(field.to_owned()),
         }
         Ok(())
@@ -124,7 +133,14 @@ impl Header {
 
     /// Whether both are of one message: they differ in nothing but the fragment.
     pub(crate) fn is_of_the_same_message(&self, other: &Self) -> bool {
-        self.sequence == other.sequence && Self { fragment: None, ..self.clone() } == Self { fragment: None, ..other.clone() }
+        self.sequence == other.sequence
+            && Self {
+                fragment: None,
+                ..self.clone()
+            } == Self {
+                fragment: None,
+                ..other.clone()
+            }
     }
 }
 
@@ -142,20 +158,29 @@ impl Flag {
 
 impl Fragment {
     fn parse(range: &str) -> Result<Self, InvalidHeader> {
-        let (offset, total) = range.split_once('/').ok_or(InvalidHeader::Invalid(Field::Fragment))?;
-        Ok(Self { offset: number(Some(offset), Field::Fragment)?, total: number(Some(total), Field::Fragment)? })
+        let (offset, total) = range
+            .split_once('/')
+            .ok_or(InvalidHeader::Invalid(Field::Fragment))?;
+        Ok(Self {
+            offset: number(Some(offset), Field::Fragment)?,
+            total: number(Some(total), Field::Fragment)?,
+        })
     }
 }
 
 /// Whether a first field is a kernel's release: ncrx asks for a dot, and a basic message's prefix has one, too.
 fn is_release(field: &str) -> bool {
-    field.contains('.') && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-_~".contains(&byte))
+    field.contains('.')
+        && field
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".+-_~".contains(&byte))
 }
 
 /// A number as the kernel's `%u` prints it: digits, no sign, no leading zero.
 fn number<N: FromStr>(field: Option<&str>, name: Field) -> Result<N, InvalidHeader> {
     let text = field.ok_or(InvalidHeader::Missing(name))?;
-    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    let plain =
+        text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
     if !plain {
         return Err(InvalidHeader::Invalid(name));
     }
@@ -195,7 +220,10 @@ mod tests {
         Header { caller: Some("C0".into()), fragment: Some(Fragment { offset: 0, total: 1 }), ..plain(6, 1, 2) })]
     #[case::unknown("6,1,2,-,cpu=1;", Header { others: vec!["cpu=1".into()], ..plain(6, 1, 2) })]
     fn parses(#[case] text: &str, #[case] header: Header) {
-        assert_eq!(Header::parse(text.as_bytes()), Ok((header, text.find(';').unwrap() + 1)));
+        assert_eq!(
+            Header::parse(text.as_bytes()),
+            Ok((header, text.find(';').unwrap() + 1))
+        );
     }
 
     #[rstest]
@@ -207,7 +235,10 @@ mod tests {
     #[case::leading_zero("013,412,1,-;", InvalidHeader::Invalid(Field::Priority))]
     #[case::sign("13,+412,1,-;", InvalidHeader::Invalid(Field::Sequence))]
     #[case::empty_number("13,,1,-;", InvalidHeader::Invalid(Field::Sequence))]
-    #[case::too_large("13,99999999999999999999,1,-;", InvalidHeader::Invalid(Field::Sequence))]
+    #[case::too_large(
+        "13,99999999999999999999,1,-;",
+        InvalidHeader::Invalid(Field::Sequence)
+    )]
     #[case::fragment("13,4,1,-,ncfrag=12;", InvalidHeader::Invalid(Field::Fragment))]
     #[case::negative_fragment("13,4,1,-,ncfrag=-1/12;", InvalidHeader::Invalid(Field::Fragment))]
     fn refuses(#[case] text: &str, #[case] error: InvalidHeader) {

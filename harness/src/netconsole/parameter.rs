@@ -70,26 +70,47 @@ impl Parameter {
     /// Parses the whole parameter: any number of targets, joined by `;`. An empty parameter has none.
     pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>, InvalidParameter> {
         if text.len() > LONGEST {
-            return Err(InvalidParameter { field: Field::Whole, column: LONGEST + 1, problem: Problem::TooLong });
+            return Err(InvalidParameter {
+                field: Field::Whole,
+                column: LONGEST + 1,
+                problem: Problem::TooLong,
+            });
         }
         if text.is_empty() {
             return Ok(Vec::new());
         }
         let start_of = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-        text.split(';').map(|part| Reader { rest: part, column: start_of(part) + 1 }.parameter()).collect()
+        text.split(';')
+            .map(|part| {
+                Reader {
+                    rest: part,
+                    column: start_of(part) + 1,
+                }
+                .parameter()
+            })
+            .collect()
     }
 
     /// Writes the whole parameter for several targets.
     pub(crate) fn join(parameters: &[Self]) -> String {
-        parameters.iter().map(ToString::to_string).collect::<Vec<_>>().join(";")
+        parameters
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(";")
     }
 
     /// The settings that the kernel ends with. `first_address` gives an interface's first address of the family of
     /// the address that it is given, which the kernel takes where none is named; without one there is no target.
-    pub(crate) fn settings(&self, first_address: impl FnOnce(&str, IpAddr) -> Option<IpAddr>) -> Option<Settings> {
+    pub(crate) fn settings(
+        &self,
+        first_address: impl FnOnce(&str, IpAddr) -> Option<IpAddr>,
+    ) -> Option<Settings> {
         let dev_name = self.dev_name.as_deref().unwrap_or(Settings::DEV_NAME);
         Some(Settings {
-            local_ip: self.local_ip.or_else(|| first_address(dev_name, self.remote_ip))?,
+            local_ip: self
+                .local_ip
+                .or_else(|| first_address(dev_name, self.remote_ip))?,
             dev_name: dev_name.to_owned(),
             local_port: self.local_port.unwrap_or(Settings::LOCAL_PORT),
             remote_port: self.remote_port.unwrap_or(Settings::REMOTE_PORT),
@@ -107,9 +128,23 @@ impl fmt::Display for Parameter {
         fn shown(value: Option<impl ToString>) -> String {
             value.map(|value| value.to_string()).unwrap_or_default()
         }
-        let flags = [("+", self.extended), ("r", self.release)].map(|(flag, on)| if on { flag } else { "" }).concat();
-        write!(f, "{flags}{}@{}/{}", shown(self.local_port), shown(self.local_ip), shown(self.dev_name.as_ref()))?;
-        write!(f, ",{}@{}/{}", shown(self.remote_port), self.remote_ip, shown(self.remote_mac))
+        let flags = [("+", self.extended), ("r", self.release)]
+            .map(|(flag, on)| if on { flag } else { "" })
+            .concat();
+        write!(
+            f,
+            "{flags}{}@{}/{}",
+            shown(self.local_port),
+            shown(self.local_ip),
+            shown(self.dev_name.as_ref())
+        )?;
+        write!(
+            f,
+            ",{}@{}/{}",
+            shown(self.remote_port),
+            self.remote_ip,
+            shown(self.remote_mac)
+        )
     }
 }
 
@@ -154,7 +189,11 @@ impl<'text> Reader<'text> {
         let release_column = self.column;
         let release = self.flag('r');
         if release && !extended {
-            return Err(InvalidParameter { field: Field::Release, column: release_column, problem: Problem::NeedsExtended });
+            return Err(InvalidParameter {
+                field: Field::Release,
+                column: release_column,
+                problem: Problem::NeedsExtended,
+            });
         }
         let local_port = self.optional(Field::LocalPort, '@', port)?;
         let local_ip = self.optional(Field::LocalIp, '/', address)?;
@@ -162,13 +201,26 @@ impl<'text> Reader<'text> {
         let remote_port = self.optional(Field::RemotePort, '@', port)?;
         let column = self.column;
         let (text, _) = self.until(Field::RemoteIp, '/')?;
-        let invalid = |problem| InvalidParameter { field: Field::RemoteIp, column, problem };
+        let invalid = |problem| InvalidParameter {
+            field: Field::RemoteIp,
+            column,
+            problem,
+        };
         let remote_ip = address(text).map_err(invalid)?;
         if local_ip.is_some_and(|local| local.is_ipv4() != remote_ip.is_ipv4()) {
             return Err(invalid(Problem::OtherFamily));
         }
         let remote_mac = self.mac()?;
-        Ok(Parameter { extended, release, local_port, local_ip, dev_name, remote_port, remote_ip, remote_mac })
+        Ok(Parameter {
+            extended,
+            release,
+            local_port,
+            local_ip,
+            dev_name,
+            remote_port,
+            remote_ip,
+            remote_mac,
+        })
     }
 
     fn flag(&mut self, flag: char) -> bool {
@@ -181,7 +233,11 @@ impl<'text> Reader<'text> {
     /// The text up to `end`, which is taken, too; and the column where it began.
     fn until(&mut self, field: Field, end: char) -> Result<(&'text str, usize), InvalidParameter> {
         let column = self.column;
-        let unended = InvalidParameter { field, column, problem: Problem::Unended(end) };
+        let unended = InvalidParameter {
+            field,
+            column,
+            problem: Problem::Unended(end),
+        };
         let (text, rest) = self.rest.split_once(end).ok_or(unended)?;
         self.column += text.len() + 1;
         self.rest = rest;
@@ -189,12 +245,21 @@ impl<'text> Reader<'text> {
     }
 
     /// A field that may be empty.
-    fn optional<T>(&mut self, field: Field, end: char, parse: fn(&str) -> Result<T, Problem>) -> Result<Option<T>, InvalidParameter> {
+    fn optional<T>(
+        &mut self,
+        field: Field,
+        end: char,
+        parse: fn(&str) -> Result<T, Problem>,
+    ) -> Result<Option<T>, InvalidParameter> {
         let (text, column) = self.until(field, end)?;
         if text.is_empty() {
             return Ok(None);
         }
-        parse(text).map(Some).map_err(|problem| InvalidParameter { field, column, problem })
+        parse(text).map(Some).map_err(|problem| InvalidParameter {
+            field,
+            column,
+            problem,
+        })
     }
 
     /// The last field. The kernel reads its 17 characters and no more (`lib/net_utils.c`, `mac_pton`).
@@ -202,8 +267,16 @@ impl<'text> Reader<'text> {
         if self.rest.is_empty() {
             return Ok(None);
         }
-        let invalid = InvalidParameter { field: Field::RemoteMac, column: self.column, problem: Problem::NotAMac };
-        self.rest.get(..17).and_then(|mac| mac.parse().ok()).map(Some).ok_or(invalid)
+        let invalid = InvalidParameter {
+            field: Field::RemoteMac,
+            column: self.column,
+            problem: Problem::NotAMac,
+        };
+        self.rest
+            .get(..17)
+            .and_then(|mac| mac.parse().ok())
+            .map(Some)
+            .ok_or(invalid)
     }
 }
 
@@ -213,17 +286,27 @@ fn port(text: &str) -> Result<u16, Problem> {
 
 /// As `in4_pton` and `in6_pton` do: leading zeros are decimal.
 fn address(text: &str) -> Result<IpAddr, Problem> {
-    let octet = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u8>().ok())?;
+    let octet = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| part.parse::<u8>().ok())?
+    };
     let octets: Option<Vec<u8>> = text.split('.').map(octet).collect();
     if let Some([a, b, c, d]) = octets.as_deref() {
         return Ok(Ipv4Addr::new(*a, *b, *c, *d).into());
     }
-    Ipv6Addr::from_str(text).map(IpAddr::V6).map_err(|_| Problem::NotAnAddress)
+    Ipv6Addr::from_str(text)
+        .map(IpAddr::V6)
+        .map_err(|_| Problem::NotAnAddress)
 }
 
 /// An interface's name is cut where the kernel's buffer ends (`IFNAMSIZ`); an Ethernet address is longer.
 fn device(text: &str) -> String {
-    let mut end = if MacAddress::from_str(text).is_ok() { text.len() } else { text.len().min(15) };
+    let mut end = if MacAddress::from_str(text).is_ok() {
+        text.len()
+    } else {
+        text.len().min(15)
+    };
     while !text.is_char_boundary(end) {
         end -= 1;
     }
@@ -252,16 +335,31 @@ mod tests {
     #[test]
     fn fills_in_what_the_kernel_fills_in() {
         let parameters = Parameter::parse_all("@/,@10.0.0.2/").unwrap();
-        let settings = parameters[0].settings(|dev_name, _| (dev_name == "eth0").then(|| "10.0.0.1".parse().unwrap())).unwrap();
-        assert_eq!((settings.local_port, settings.remote_port, settings.dev_name.as_str()), (6665, 6666, "eth0"));
-        assert_eq!((settings.local_ip, settings.remote_mac), ("10.0.0.1".parse().unwrap(), MacAddress::BROADCAST));
+        let settings = parameters[0]
+            .settings(|dev_name, _| (dev_name == "eth0").then(|| "10.0.0.1".parse().unwrap()))
+            .unwrap();
+        assert_eq!(
+            (
+                settings.local_port,
+                settings.remote_port,
+                settings.dev_name.as_str()
+            ),
+            (6665, 6666, "eth0")
+        );
+        assert_eq!(
+            (settings.local_ip, settings.remote_mac),
+            ("10.0.0.1".parse().unwrap(), MacAddress::BROADCAST)
+        );
         assert_eq!(parameters[0].settings(|_, _| None), None);
         assert_eq!(Parameter::parse_all(""), Ok(vec![]));
     }
 
     #[rstest]
     #[case::leading_zeros("@010.0.0.1/,@10.0.0.2/", "@10.0.0.1/,@10.0.0.2/")]
-    #[case::more_behind_the_mac("@/,@10.0.0.2/02:00:0a:00:00:02x", "@/,@10.0.0.2/02:00:0a:00:00:02")]
+    #[case::more_behind_the_mac(
+        "@/,@10.0.0.2/02:00:0a:00:00:02x",
+        "@/,@10.0.0.2/02:00:0a:00:00:02"
+    )]
     #[case::long_name("@/abcdefghijklmnopqrst,@10.0.0.2/", "@/abcdefghijklmno,@10.0.0.2/")]
     fn takes_what_the_kernel_takes(#[case] text: &str, #[case] as_if: &str) {
         assert_eq!(Parameter::parse_all(text), Parameter::parse_all(as_if));
@@ -279,16 +377,36 @@ mod tests {
     #[case::family("@10.0.0.1/eth0,@fd00::1/", Field::RemoteIp, 17, Problem::OtherFamily)]
     #[case::mac("@/eth0,@10.0.0.2/02:00", Field::RemoteMac, 18, Problem::NotAMac)]
     #[case::release("r@/eth0,@10.0.0.2/", Field::Release, 1, Problem::NeedsExtended)]
-    #[case::second("@/,@10.0.0.2/;x@/,@10.0.0.2/", Field::LocalPort, 15, Problem::NotAPort)]
+    #[case::second(
+        "@/,@10.0.0.2/;x@/,@10.0.0.2/",
+        Field::LocalPort,
+        15,
+        Problem::NotAPort
+    )]
     #[case::ends_with_a_semicolon("@/,@10.0.0.2/;", Field::LocalPort, 15, Problem::Unended('@'))]
-    fn refuses(#[case] text: &str, #[case] field: Field, #[case] column: usize, #[case] problem: Problem) {
-        assert_eq!(Parameter::parse_all(text), Err(InvalidParameter { field, column, problem }));
+    fn refuses(
+        #[case] text: &str,
+        #[case] field: Field,
+        #[case] column: usize,
+        #[case] problem: Problem,
+    ) {
+        assert_eq!(
+            Parameter::parse_all(text),
+            Err(InvalidParameter {
+                field,
+                column,
+                problem
+            })
+        );
     }
 
     #[test]
     fn refuses_more_than_255_bytes() {
         let text = format!("@/,@10.0.0.2/02:00:0a:00:00:02{}", "x".repeat(300));
-        assert_eq!(Parameter::parse_all(&text).unwrap_err().problem, Problem::TooLong);
+        assert_eq!(
+            Parameter::parse_all(&text).unwrap_err().problem,
+            Problem::TooLong
+        );
     }
 
     proptest! {

@@ -26,15 +26,21 @@ impl Prefix {
     pub(crate) fn parse(line: &[u8]) -> (Self, usize) {
         let mut prefix = Self::default();
         let mut rest = line;
-        if let Some((priority, tail)) = bracketed(rest, b'<', b'>').and_then(|(inside, tail)| Some((number(inside)?, tail))) {
+        if let Some((priority, tail)) =
+            bracketed(rest, b'<', b'>').and_then(|(inside, tail)| Some((number(inside)?, tail)))
+        {
             prefix.priority = u32::try_from(priority).ok();
             rest = tail;
         }
-        if let Some((timestamp, tail)) = bracketed(rest, b'[', b']').and_then(|(inside, tail)| Some((timestamp(inside)?, tail))) {
+        if let Some((timestamp, tail)) =
+            bracketed(rest, b'[', b']').and_then(|(inside, tail)| Some((timestamp(inside)?, tail)))
+        {
             prefix.timestamp = Some(timestamp);
             rest = tail;
         }
-        if let Some((caller, tail)) = bracketed(rest, b'[', b']').and_then(|(inside, tail)| Some((caller(inside)?, tail))) {
+        if let Some((caller, tail)) =
+            bracketed(rest, b'[', b']').and_then(|(inside, tail)| Some((caller(inside)?, tail)))
+        {
             prefix.caller = Some(caller);
             rest = tail;
         }
@@ -49,7 +55,11 @@ impl Prefix {
     }
 
     pub(crate) fn style(&self) -> Style {
-        Style { priority: self.priority.is_some(), timestamp: self.timestamp.is_some(), caller: self.caller.is_some() }
+        Style {
+            priority: self.priority.is_some(),
+            timestamp: self.timestamp.is_some(),
+            caller: self.caller.is_some(),
+        }
     }
 
     /// As the kernel writes it.
@@ -59,7 +69,11 @@ impl Prefix {
             text += &format!("<{priority}>");
         }
         if let Some(timestamp) = self.timestamp {
-            text += &format!("[{:5}.{:06}]", timestamp.as_secs(), timestamp.subsec_micros());
+            text += &format!(
+                "[{:5}.{:06}]",
+                timestamp.as_secs(),
+                timestamp.subsec_micros()
+            );
         }
         if let Some(caller) = &self.caller {
             text += &format!("[{caller:>6}]");
@@ -80,7 +94,11 @@ fn bracketed(text: &[u8], open: u8, close: u8) -> Option<(&[u8], &[u8])> {
 
 fn number(digits: &[u8]) -> Option<u64> {
     let plain = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(digits).ok().filter(|_| plain)?.parse().ok()
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| plain)?
+        .parse()
+        .ok()
 }
 
 /// `%5lu.%06lu`
@@ -90,7 +108,10 @@ fn timestamp(inside: &[u8]) -> Option<Duration> {
     if seconds.len() < 5 || microseconds.len() != 6 {
         return None;
     }
-    let duration = Duration::new(number(seconds.trim_ascii_start())?, u32::try_from(number(microseconds)?).ok()? * 1000);
+    let duration = Duration::new(
+        number(seconds.trim_ascii_start())?,
+        u32::try_from(number(microseconds)?).ok()? * 1000,
+    );
     Some(duration)
 }
 
@@ -99,7 +120,9 @@ fn caller(inside: &[u8]) -> Option<String> {
     let (kind, digits) = inside.trim_ascii_start().split_first()?;
     let known = inside.len() >= 6 && matches!(kind, b'T' | b'C');
     number(digits).filter(|_| known)?;
-    std::str::from_utf8(inside.trim_ascii_start()).ok().map(str::to_owned)
+    std::str::from_utf8(inside.trim_ascii_start())
+        .ok()
+        .map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -56,10 +56,21 @@ mod tests {
 
     use super::*;
 
-    const TIME: Style = Style { priority: false, timestamp: true, caller: false };
+    const TIME: Style = Style {
+        priority: false,
+        timestamp: true,
+        caller: false,
+    };
 
     fn record(text: &str) -> Record {
-        Record::parse(format!("14,412,12882688,-,caller=T1;{}\n", text.replace('\n', "\\x0a")).as_bytes()).unwrap()
+        Record::parse(
+            format!(
+                "14,412,12882688,-,caller=T1;{}\n",
+                text.replace('\n', "\\x0a")
+            )
+            .as_bytes(),
+        )
+        .unwrap()
     }
 
     #[rstest]
@@ -70,7 +81,10 @@ mod tests {
     #[case::empty("", TIME, "[   12.882688] \n")]
     #[case::ends_with_a_newline("a\n", TIME, "[   12.882688] a\n[   12.882688] \n")]
     fn prints(#[case] text: &str, #[case] style: Style, #[case] printed: &str) {
-        assert_eq!(String::from_utf8(print(&record(text), style, 2048)).unwrap(), printed);
+        assert_eq!(
+            String::from_utf8(print(&record(text), style, 2048)).unwrap(),
+            printed
+        );
     }
 
     #[test]

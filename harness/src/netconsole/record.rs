@@ -46,8 +46,17 @@ impl Record {
         if whole && !is_escaped(text) {
             return Err(InvalidRecord::NotEscaped);
         }
-        let record = Self { header, text: unescape(text), raw: raw.to_vec(), body, dictionary: body + dictionary };
-        if record.dictionary_lines().any(|line| !line.starts_with(b" ")) {
+        let record = Self {
+            header,
+            text: unescape(text),
+            raw: raw.to_vec(),
+            body,
+            dictionary: body + dictionary,
+        };
+        if record
+            .dictionary_lines()
+            .any(|line| !line.starts_with(b" "))
+        {
             return Err(InvalidRecord::Dictionary);
         }
         Ok(record)
@@ -97,18 +106,34 @@ mod tests {
     fn parses_a_device_message() {
         let raw = b"6,390,6305599,-;e1000 0000:00:03.0 eth0: (PCI:33MHz:32-bit) 52:54:00:12:34:56\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:03.0\n";
         let record = Record::parse(raw).unwrap();
-        assert_eq!((record.header.facility, record.header.level, record.header.sequence), (0, 6, 390));
+        assert_eq!(
+            (
+                record.header.facility,
+                record.header.level,
+                record.header.sequence
+            ),
+            (0, 6, 390)
+        );
         assert_eq!(record.header.timestamp, Duration::from_micros(6_305_599));
-        assert_eq!(record.text, b"e1000 0000:00:03.0 eth0: (PCI:33MHz:32-bit) 52:54:00:12:34:56");
+        assert_eq!(
+            record.text,
+            b"e1000 0000:00:03.0 eth0: (PCI:33MHz:32-bit) 52:54:00:12:34:56"
+        );
         let dictionary: Vec<_> = record.dictionary_lines().collect();
-        assert_eq!(dictionary, [b" SUBSYSTEM=pci".as_slice(), b" DEVICE=+pci:0000:00:03.0"]);
+        assert_eq!(
+            dictionary,
+            [b" SUBSYSTEM=pci".as_slice(), b" DEVICE=+pci:0000:00:03.0"]
+        );
         assert_eq!(record.raw_header(), b"6,390,6305599,-");
         assert!(record.raw_body().starts_with(b"e1000"));
     }
 
     #[rstest]
     #[case::lines(br"13,530,1,-;L1\x0aL2\x0aL3", b"L1\nL2\nL3")]
-    #[case::backslash(br"6,389,5932851,-;ACPI: \x5c_SB_.LNKC: Enabled", br"ACPI: \_SB_.LNKC: Enabled")]
+    #[case::backslash(
+        br"6,389,5932851,-;ACPI: \x5c_SB_.LNKC: Enabled",
+        br"ACPI: \_SB_.LNKC: Enabled"
+    )]
     #[case::empty(b"6,389,5932851,-;", b"")]
     fn unescapes_the_text(#[case] raw: &[u8], #[case] text: &[u8]) {
         let raw = [raw, b"\n"].concat();
@@ -118,7 +143,10 @@ mod tests {
 
     #[test]
     fn takes_a_record_that_the_kernels_buffer_cut_within_an_escape() {
-        assert_eq!(Record::parse(br"6,1,2,-;\x01\x0").unwrap().text, b"\x01\\x0");
+        assert_eq!(
+            Record::parse(br"6,1,2,-;\x01\x0").unwrap().text,
+            b"\x01\\x0"
+        );
     }
 
     #[rstest]
