@@ -1,6 +1,8 @@
 //! The command line: what can be asked for, and who does it.
 
 mod check;
+mod fetch;
+mod run;
 
 use std::{
     io::{self, Write},
@@ -163,6 +165,18 @@ pub(crate) struct PruneArguments {
 pub(crate) enum CommandError {
     #[error(transparent)]
     Suite(#[from] SuiteError),
+    #[error("`--filter` is no regular expression")]
+    Filter(#[source] regex::Error),
+    #[error("no case is left: none of {0} matches `--filter`")]
+    NothingLeft(usize),
+    #[error(transparent)]
+    Vm(#[from] lastwords_vm::error::Error),
+    #[error(transparent)]
+    Qemu(#[from] lastwords_vm::qemu::QemuError),
+    #[error("the folder `{}` cannot be made", .path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("the program's runtime cannot be started")]
+    Runtime(#[source] io::Error),
     #[error("results cannot be written")]
     Output(#[source] io::Error),
 }
@@ -170,8 +184,15 @@ pub(crate) enum CommandError {
 impl CommandError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Suite(_) => Exit::Usage,
-            Self::Output(_) => Exit::NoVerdict,
+            Self::Suite(_)
+            | Self::Filter(_)
+            | Self::NothingLeft(_)
+            | Self::Vm(lastwords_vm::error::Error::SourceSyntax { .. }) => Exit::Usage,
+            Self::Vm(_)
+            | Self::Qemu(_)
+            | Self::Folder { .. }
+            | Self::Runtime(_)
+            | Self::Output(_) => Exit::NoVerdict,
         }
     }
 }
@@ -180,9 +201,9 @@ impl CommandError {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
-        Command::Run(arguments) => todo!("{arguments:?}"),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
-        Command::Kernel(command) => todo!("{command:?}"),
+        Command::Kernel(command) => fetch::kernel(&command),
         Command::Schema(arguments) => schema(&arguments),
     };
     exit.unwrap_or_else(|error| {

@@ -50,10 +50,13 @@ pub(crate) async fn run(
 ) -> RunReport {
     let start = Instant::now();
     let repeat = schedule.repeat.get();
-    let cases = scenarios.iter().flat_map(|scenario| kernels.iter().map(move |kernel| (scenario, kernel)));
+    let cases = scenarios
+        .iter()
+        .flat_map(|scenario| kernels.iter().map(move |kernel| (scenario, kernel)));
     let cases = cases.flat_map(|case| (0..repeat).map(move |_| case));
     let jobs = usize::try_from(schedule.jobs.get()).unwrap_or(1);
-    let running = stream::iter(cases).map(|(scenario, kernel)| case::run(scenario, kernel, setting));
+    let running =
+        stream::iter(cases).map(|(scenario, kernel)| case::run(scenario, kernel, setting));
     let mut running = std::pin::pin!(running.buffered(jobs));
     let mut report = RunReport {
         cases: Vec::new(),
@@ -63,7 +66,10 @@ pub(crate) async fn run(
     };
     while let Some(finished) = running.next().await {
         tell(&finished);
-        let failed = matches!(finished.report.outcome, Outcome::Failed { .. } | Outcome::Error { .. });
+        let failed = matches!(
+            finished.report.outcome,
+            Outcome::Failed { .. } | Outcome::Error { .. }
+        );
         report.cases.push(finished.report);
         report.leftovers.extend(finished.leftovers);
         if setting.interrupt.has_come() || (failed && schedule.fail_fast) {

@@ -161,7 +161,13 @@ impl Cache {
         Staging::new(&self.root.join("tmp"))
     }
 
-    pub(crate) fn taken(&self, shelf: Shelf, key: &str, whole: Check, lock: File) -> Result<Entry, File> {
+    pub(crate) fn taken(
+        &self,
+        shelf: Shelf,
+        key: &str,
+        whole: Check,
+        lock: File,
+    ) -> Result<Entry, File> {
         let folder = self.folder(shelf, key);
         if !whole(&folder) {
             return Err(lock);

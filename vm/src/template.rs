@@ -117,7 +117,11 @@ impl Templates {
         prelude: &Value,
         cards: Vec<OwnedFd>,
     ) -> Result<Restored, TemplateError> {
-        let recipe = Recipe { machine, initramfs, prelude };
+        let recipe = Recipe {
+            machine,
+            initramfs,
+            prelude,
+        };
         let key = recipe.key()?;
         let mut renewed = None;
         loop {
@@ -125,14 +129,22 @@ impl Templates {
             let folder = entry.folder().to_owned();
             let copies = duplicates(&cards).map_err(wrong(&folder))?;
             match restore(&folder, machine, copies).await {
-                Ok((qemu, answer)) => return Ok(Restored { qemu, answer, entry, renewed }),
+                Ok((qemu, answer)) => {
+                    return Ok(Restored {
+                        qemu,
+                        answer,
+                        entry,
+                        renewed,
+                    });
+                }
                 Err(error @ TemplateError::Qemu(QemuError::Missing)) => return Err(error),
                 Err(error) if renewed.is_none() => renewed = Some(error.to_string()),
                 Err(error) => return Err(error),
             }
             drop(entry);
             let lock = self.locked(&key, File::lock).await?;
-            self.cache.discard(&self.cache.folder(Shelf::Templates, &key))?;
+            self.cache
+                .discard(&self.cache.folder(Shelf::Templates, &key))?;
             drop(lock);
         }
     }
@@ -149,7 +161,8 @@ impl Templates {
             // Another run may have made it while this one waited for the lock.
             if !is_whole(&folder) {
                 self.cache.discard(&folder)?;
-                self.cache.needs_room(u64::from(recipe.machine.memory) << 20)?;
+                self.cache
+                    .needs_room(u64::from(recipe.machine.memory) << 20)?;
                 let staging = self.cache.staging()?;
                 recipe.save(staging.path()).await?;
                 let shelf = folder.parent().unwrap_or(&folder);
@@ -160,10 +173,18 @@ impl Templates {
     }
 
     /// Waits for a lock on a thread of its own: whoever holds it may be another case of this very run.
-    async fn locked(&self, key: &str, lock: fn(&File) -> io::Result<()>) -> Result<File, TemplateError> {
+    async fn locked(
+        &self,
+        key: &str,
+        lock: fn(&File) -> io::Result<()>,
+    ) -> Result<File, TemplateError> {
         let (path, file) = self.cache.lock_file(Shelf::Templates, key)?;
         let waiting = tokio::task::spawn_blocking(move || lock(&file).map(|()| file));
-        waiting.await.map_err(io::Error::other).flatten().map_err(wrong(&path))
+        waiting
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(wrong(&path))
     }
 }
 
@@ -189,15 +210,32 @@ impl Recipe<'_> {
         for file in [&program, &self.machine.kernel] {
             let metadata = fs::metadata(file).map_err(wrong(file))?;
             let modified = metadata.modified().map_err(wrong(file))?;
-            hash.update(format!("{} {} {modified:?}\n", file.display(), metadata.len()));
+            hash.update(format!(
+                "{} {} {modified:?}\n",
+                file.display(),
+                metadata.len()
+            ));
         }
         if self.machine.accelerator == Accelerator::Kvm {
             // The guest sees the host's processor, and its state fits no other.
-            hash.update(fs::read("/proc/cpuinfo").unwrap_or_default().split(|byte| *byte == b'\n').take(26).flatten().copied().collect::<Vec<u8>>());
+            hash.update(
+                fs::read("/proc/cpuinfo")
+                    .unwrap_or_default()
+                    .split(|byte| *byte == b'\n')
+                    .take(26)
+                    .flatten()
+                    .copied()
+                    .collect::<Vec<u8>>(),
+            );
         }
         hash.update(format!("{VERSION} {:?} {}\n", self.machine, self.prelude));
         hash.update(self.initramfs);
-        Ok(hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        Ok(hash
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 
     /// Boots the machine, asks the prelude, saves.
@@ -207,12 +245,20 @@ impl Recipe<'_> {
         let shared = Memory::Shared(memory.clone());
         let mut qemu = Qemu::start(self.machine, &shared, Some(self.initramfs), cards, &[]).await?;
         qemu.ready().await?;
-        qemu.channel.ask(self.prelude).await.map_err(QemuError::from)?;
+        qemu.channel
+            .ask(self.prelude)
+            .await
+            .map_err(QemuError::from)?;
         let answer: Value = qemu.channel.answer().await.map_err(QemuError::from)?;
         qemu.qmp.execute("stop", Value::Null).await?;
         capabilities(&mut qemu.qmp).await?;
         let quoted = state.display().to_string().replace('\'', r"'\''");
-        qemu.qmp.execute("migrate", json!({ "uri": format!("exec:cat > '{quoted}'") })).await?;
+        qemu.qmp
+            .execute(
+                "migrate",
+                json!({ "uri": format!("exec:cat > '{quoted}'") }),
+            )
+            .await?;
         completed(&mut qemu.qmp, "save").await?;
         qemu.end().await.map_err(wrong(folder))?;
         describe(folder, &memory, &state, answer)

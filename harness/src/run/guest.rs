@@ -1,10 +1,6 @@
 //! A sender as a guest: what is packed into it, and how it is started.
 
-use std::{
-    collections::BTreeSet,
-    os::fd::OwnedFd,
-    time::Duration,
-};
+use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
 
 use lastwords_vm::{
     cache::Entry,
@@ -17,12 +13,7 @@ use lastwords_vm::{
 };
 
 use crate::{
-    kernel::{
-        Answer, Refusal, Request,
-        agent::FOLDER,
-        module::underscored,
-        request::GuestPlan,
-    },
+    kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     run::Error,
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
 };
@@ -62,7 +53,9 @@ impl Plan {
         accelerator: Accelerator,
     ) -> Result<Self, Error> {
         let cmdline = node.sender().and_then(|sender| sender.cmdline.clone());
-        let (cpus, memory) = node.sender().map_or((1, 256), |sender| (sender.cpus, sender.memory));
+        let (cpus, memory) = node
+            .sender()
+            .map_or((1, 256), |sender| (sender.cpus, sender.memory));
         let cards = node.interfaces.iter().enumerate();
         let cards = cards.map(|(index, interface)| NetworkCard {
             model: model(interface.nic).to_owned(),
@@ -76,7 +69,10 @@ impl Plan {
             cards: cards.collect(),
             accelerator,
         };
-        Ok(Self { machine, initramfs: initramfs(scenario, node, kernel)? })
+        Ok(Self {
+            machine,
+            initramfs: initramfs(scenario, node, kernel)?,
+        })
     }
 
     /// Starts the guest and waits until it can be asked.
@@ -89,9 +85,17 @@ impl Plan {
         let prelude = Request::Batch(vec![Request::Facts, Request::ReadLog]);
         let (qemu, answer, template, renewed) = match templates {
             Some(templates) => {
-                let prelude = serde_json::to_value(&prelude).map_err(|error| Error::Answer(error.to_string()))?;
-                let restored = templates.start(&self.machine, &self.initramfs, &prelude, cards).await?;
-                (restored.qemu, restored.answer, Some(restored.entry), restored.renewed)
+                let prelude = serde_json::to_value(&prelude)
+                    .map_err(|error| Error::Answer(error.to_string()))?;
+                let restored = templates
+                    .start(&self.machine, &self.initramfs, &prelude, cards)
+                    .await?;
+                (
+                    restored.qemu,
+                    restored.answer,
+                    Some(restored.entry),
+                    restored.renewed,
+                )
             }
             None => {
                 let mut qemu = Qemu::boot(&self.machine, &self.initramfs, cards).await?;
@@ -103,17 +107,28 @@ impl Plan {
         };
         let (release, boot_log) = introduction(answer)?;
         let restored = template.is_some();
-        Ok(Guest { node, qemu, release, boot_log, restored, renewed, _template: template })
+        Ok(Guest {
+            node,
+            qemu,
+            release,
+            boot_log,
+            restored,
+            renewed,
+            _template: template,
+        })
     }
 }
 
 /// The answer to the prelude: the release and the log of the boot.
 fn introduction(answer: serde_json::Value) -> Result<(String, Vec<String>), Error> {
     let wrong = |answer: &dyn std::fmt::Debug| Error::Answer(format!("{answer:?}"));
-    let answer: Result<Answer, Refusal> = serde_json::from_value(answer).map_err(|error| wrong(&error))?;
+    let answer: Result<Answer, Refusal> =
+        serde_json::from_value(answer).map_err(|error| wrong(&error))?;
     match answer.map_err(Error::Sender)? {
         Answer::Batch(answers) => match <[Answer; 2]>::try_from(answers) {
-            Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => Ok((release, records)),
+            Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => {
+                Ok((release, records))
+            }
             other => Err(wrong(&other)),
         },
         other => Err(wrong(&other)),
@@ -148,9 +163,16 @@ fn card_mac(index: usize) -> String {
 }
 
 fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
-    let preload = node.interfaces.iter().flat_map(|interface| drivers(interface.nic));
+    let preload = node
+        .interfaces
+        .iter()
+        .flat_map(|interface| drivers(interface.nic));
     let preload: BTreeSet<&str> = preload.copied().collect();
-    let wanted = preload.iter().copied().chain(OFTEN).chain(scenario.modules());
+    let wanted = preload
+        .iter()
+        .copied()
+        .chain(OFTEN)
+        .chain(scenario.modules());
     let mut initramfs = Initramfs::new();
     let mut plan = GuestPlan::default();
     for name in wanted.collect::<BTreeSet<&str>>() {
@@ -171,16 +193,24 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
     for run in programs(scenario, node) {
         initramfs.program(run)?;
     }
-    let program = std::env::current_exe().map_err(|source| Error::Folder { path: "/proc/self/exe".into(), source })?;
+    let program = std::env::current_exe().map_err(|source| Error::Folder {
+        path: "/proc/self/exe".into(),
+        source,
+    })?;
     Ok(initramfs.init(&program)?.finish()?)
 }
 
 /// The programs that the scenario runs on `node`: the commands, and what they need besides.
 fn programs<'scenario>(scenario: &'scenario Scenario, node: &Node) -> BTreeSet<&'scenario str> {
-    let runs = scenario.steps.iter().filter(|step| scenario.node(step.on).name == node.name);
+    let runs = scenario
+        .steps
+        .iter()
+        .filter(|step| scenario.node(step.on).name == node.name);
     let runs = runs.filter_map(|step| match &step.action {
         Action::Run(run) => Some(run),
         _ => None,
     });
-    runs.flat_map(|run| run.command.first().into_iter().chain(&run.programs)).map(String::as_str).collect()
+    runs.flat_map(|run| run.command.first().into_iter().chain(&run.programs))
+        .map(String::as_str)
+        .collect()
 }

@@ -28,22 +28,42 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
     let needs = &scenario.needs;
     if !needs.kernel.is_empty() {
         let Some(version) = KernelVersion::from_release(&kernel.release) else {
-            return Ok(Some(format!("the version of kernel {} cannot be told", kernel.release)));
+            return Ok(Some(format!(
+                "the version of kernel {} cannot be told",
+                kernel.release
+            )));
         };
         if let Some(range) = needs.kernel.iter().find(|range| !range.holds(version)) {
-            return Ok(Some(format!("needs kernel {range}, this is {}", kernel.release)));
+            return Ok(Some(format!(
+                "needs kernel {range}, this is {}",
+                kernel.release
+            )));
         }
     }
-    let lacks = |option: &&String| kernel.config.as_ref().is_some_and(|config| config.has(option) == Setting::Off);
+    let lacks = |option: &&String| {
+        kernel
+            .config
+            .as_ref()
+            .is_some_and(|config| config.has(option) == Setting::Off)
+    };
     if let Some(option) = needs.config.iter().find(lacks) {
-        return Ok(Some(format!("needs CONFIG_{option}, which {} is built without", kernel.release)));
+        return Ok(Some(format!(
+            "needs CONFIG_{option}, which {} is built without",
+            kernel.release
+        )));
     }
     for module in &needs.module {
         if presence(kernel, module)? == Presence::Absent {
-            return Ok(Some(format!("needs module `{module}`, which {} does not have", kernel.release)));
+            return Ok(Some(format!(
+                "needs module `{module}`, which {} does not have",
+                kernel.release
+            )));
         }
     }
-    let by_parameter = scenario.targets.iter().any(|target| target.via == Via::Modprobe);
+    let by_parameter = scenario
+        .targets
+        .iter()
+        .any(|target| target.via == Via::Modprobe);
     if by_parameter && presence(kernel, "netconsole")? == Presence::BuiltIn {
         let reason = "netconsole is built into this kernel, so no modprobe gives it a parameter";
         return Ok(Some(reason.to_owned()));
@@ -54,12 +74,16 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
 /// What this program does not do yet.
 fn later(scenario: &Scenario) -> Option<String> {
     scenario.nodes.iter().find_map(|node| match &node.role {
-        Role::Router => Some(format!("`{}` is a router, which no backend can build yet", node.name)),
+        Role::Router => Some(format!(
+            "`{}` is a router, which no backend can build yet",
+            node.name
+        )),
         Role::Receiver(receiver) => match &receiver.program {
             Program::Observer => None,
-            Program::Real { name, .. } => {
-                Some(format!("`{}` receives with `{name}`, which no backend can run yet", node.name))
-            }
+            Program::Real { name, .. } => Some(format!(
+                "`{}` receives with `{name}`, which no backend can run yet",
+                node.name
+            )),
         },
         Role::Sender(_) => None,
     })
@@ -72,5 +96,7 @@ fn machine_lacks(scenario: &Scenario) -> Option<String> {
     });
     let mut programs = scenario.needs.program.iter().chain(run.flatten());
     let missing = programs.find(|program| which::which(program).is_err())?;
-    Some(format!("needs program `{missing}`, which is not on the PATH"))
+    Some(format!(
+        "needs program `{missing}`, which is not on the PATH"
+    ))
 }

@@ -52,7 +52,8 @@ impl Stage<'_> {
         let ending = self.gather(expect.at, &mut sent, ending).await?;
         match self.judge.conclude(expect, sent.marker, ending) {
             Ok(passed) => {
-                self.passed.extend(passed.arrived.into_iter().map(|arrived| arrived.text));
+                self.passed
+                    .extend(passed.arrived.into_iter().map(|arrived| arrived.text));
                 Ok(())
             }
             Err(failure) => Err(Failed::Expectation(failure).into()),
@@ -86,7 +87,9 @@ impl Stage<'_> {
         let ending = self.gather(absent.at, &mut sent, ending).await?;
         let ends = (sent.marker, sent.probe);
         let verdict = self.judge.conclude_absent(absent, ends, ending);
-        verdict.map(drop).map_err(|failure| Failed::Expectation(failure).into())
+        verdict
+            .map(drop)
+            .map_err(|failure| Failed::Expectation(failure).into())
     }
 
     /// Lets one more event come; false when the deadline passed first.
@@ -100,7 +103,11 @@ impl Stage<'_> {
         sent.marker = Some(number);
         for sender in self.senders_to(at) {
             let records = vec![text.clone()];
-            let kmsg = Request::Kmsg { records, level: Some(0), newline: true };
+            let kmsg = Request::Kmsg {
+                records,
+                level: Some(0),
+                newline: true,
+            };
             let request = Request::Batch(vec![kmsg, Request::ReadLog]);
             match self.ask(sender, &request, PRINT_WITHIN).await? {
                 Ok(answer) => self.log(sender, answer),
@@ -122,7 +129,12 @@ impl Stage<'_> {
     }
 
     /// Before a failure is judged: the rest of the evidence, from senders that still answer.
-    async fn gather(&mut self, at: NodeIndex, sent: &mut Sent, ending: Ending) -> Result<Ending, Trouble> {
+    async fn gather(
+        &mut self,
+        at: NodeIndex,
+        sent: &mut Sent,
+        ending: Ending,
+    ) -> Result<Ending, Trouble> {
         if sent.marker.is_some() || ending == Ending::KernelDied {
             return Ok(ending);
         }
@@ -145,7 +157,12 @@ impl Stage<'_> {
 
     /// The senders with a target aimed at `at`; all, where there is none.
     fn senders_to(&self, at: NodeIndex) -> Vec<NodeIndex> {
-        let aims = |node: NodeIndex| self.scenario.targets.iter().any(|target| target.on == node && target.to == at);
+        let aims = |node: NodeIndex| {
+            self.scenario
+                .targets
+                .iter()
+                .any(|target| target.on == node && target.to == at)
+        };
         let all: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
         let aiming: Vec<NodeIndex> = all.iter().copied().filter(|node| aims(*node)).collect();
         if aiming.is_empty() { all } else { aiming }
