@@ -16,6 +16,7 @@ use crate::{
         human::{Human, Show},
         json::Json,
         tap::Tap,
+        text,
     },
     run::{
         self, Schedule,
@@ -89,6 +90,9 @@ async fn execute(
             progress.begin(&finished.report.name, &finished.report.kernel);
             let told = progress.suspend(|| format.case(&finished.report));
             failed = failed.take().or(told.err());
+            if arguments.timings {
+                progress.suspend(|| tell_timings(finished));
+            }
             progress.end();
         },
     )
@@ -100,6 +104,16 @@ async fn execute(
     }
     leave(arguments, &report)?;
     Ok(report.exit())
+}
+
+/// Where the time of a case went, on standard error.
+fn tell_timings(finished: &Finished) {
+    let mut out = anstream::stderr().lock();
+    for timing in &finished.report.timings {
+        let took = text::duration(timing.took);
+        // Where standard error is closed there is nobody to tell.
+        let _ = writeln!(out, "    {took:>8}  {}", timing.what);
+    }
 }
 
 fn filtered(scenarios: Vec<Scenario>, filter: Option<&str>) -> Result<Vec<Scenario>, CommandError> {

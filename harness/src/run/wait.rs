@@ -12,11 +12,13 @@ use crate::{
         trouble::{Failed, Trouble},
     },
     scenario::{Absent, Expect, NodeIndex, Step},
-    verdict::{Ending, Progress, marker},
+    verdict::{Ending, Judge, Progress, marker},
 };
 
 /// How long a marker may take, once the kernel has printed it.
 const MARKER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the rest of the evidence of a failure is waited for.
+const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a kernel may take to print a marker.
 const PRINT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -141,6 +143,16 @@ impl Stage<'_> {
         match self.send_marker(at, sent).await {
             Ok(()) => {
                 self.flush_senders(at).await?;
+                // What is still on its way would be said not to have been sent.
+                let all_out = |judge: &Judge| {
+                    let aimed = judge.targets.all_now().filter(|(_, state)| state.to == at);
+                    let mut sending = aimed.filter(|(_, state)| state.enabled && state.carries);
+                    sent.marker.is_none_or(|marker| {
+                        sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
+                    })
+                };
+                self.until(Instant::now() + EVIDENCE_WITHIN, all_out)
+                    .await?;
                 Ok(ending)
             }
             Err(Silence::Interrupted) => Err(Error::Interrupted.into()),
