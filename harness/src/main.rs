@@ -1,6 +1,18 @@
-//! The program `lastwords`.
+//! The program `lastwords`: the command line outside, and PID 1 inside the guests that it boots.
 
+mod cli;
+mod kernel;
+mod lab;
 mod netconsole;
+mod report;
 mod scenario;
+mod suite;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if lastwords_vm::init::is_init() {
+        kernel::agent::serve();
+    }
+    cli::main()
+}

@@ -1,0 +1,298 @@
+//! The first root file system of a guest: files, programs with their libraries, modules, packed in memory as the kernel
+//! unpacks it (Documentation/driver-api/early-userspace/buffer-format.rst).
+//!
+//! It is not compressed: under emulation, unpacking costs the guest more than the bytes cost the host.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::{
+    error::{Error, Result},
+    modules::Module,
+};
+
+pub mod depmod;
+mod elf;
+mod library;
+pub mod program;
+
+/// What will be the guest's root file system.
+///
+/// Invariant: paths are relative, without `.`, `..` or doubled slashes; what is put twice at a path counts as put last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Initramfs {
+    nodes: BTreeMap<String, Node>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    File { mode: u32, bytes: Vec<u8> },
+    Directory { mode: u32 },
+    Symlink { target: String },
+    Device(Device),
+}
+
+/// A device file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Device {
+    /// Whether it is a block device and not a character device.
+    pub kind: DeviceKind,
+    /// Permissions.
+    pub mode: u32,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+}
+
+/// The kinds of device files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// A character device.
+    Character,
+    /// A block device.
+    Block,
+}
+
+impl Initramfs {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a file.
+    pub fn file(&mut self, path: &str, mode: u32, bytes: impl Into<Vec<u8>>) -> &mut Self {
+        let bytes = bytes.into();
+        self.put(path, Node::File { mode, bytes })
+    }
+
+    /// Puts a folder; those that lead to something are made by themselves.
+    pub fn directory(&mut self, path: &str, mode: u32) -> &mut Self {
+        self.put(path, Node::Directory { mode })
+    }
+
+    /// Puts a symbolic link.
+    pub fn symlink(&mut self, path: &str, target: &str) -> &mut Self {
+        let target = target.to_owned();
+        self.put(path, Node::Symlink { target })
+    }
+
+    /// Puts a device file.
+    pub fn node(&mut self, path: &str, device: Device) -> &mut Self {
+        self.put(path, Node::Device(device))
+    }
+
+    /// Puts a program of this machine at the same place, with its interpreter and all libraries that it is linked
+    /// with; a name without a slash is searched as a shell would. Returns where the program is.
+    pub fn program(&mut self, name: impl AsRef<Path>) -> Result<PathBuf> {
+        program::pack(self, name.as_ref())
+    }
+
+    /// Puts a program of this machine as `/init`, with its interpreter and libraries where it has any.
+    pub fn init(&mut self, program: &Path) -> Result<&mut Self> {
+        let bytes = program::read(program)?;
+        library::pack(self, program, &bytes)?;
+        Ok(self.file("init", 0o755, bytes))
+    }
+
+    /// Puts modules where `modprobe` looks for them, and the lists that it reads.
+    pub fn modules(&mut self, release: &str, modules: &[Module]) -> &mut Self {
+        let folder = format!("lib/modules/{release}");
+        for module in modules {
+            let path = format!("{folder}/{}", module.below.display());
+            self.file(&path, 0o644, module.bytes.clone());
+        }
+        for (name, text) in depmod::lists(modules) {
+            self.file(&format!("{folder}/{name}"), 0o644, text);
+        }
+        self
+    }
+
+    /// Whether something was put at a path.
+    pub fn holds(&self, path: &str) -> bool {
+        self.nodes.contains_key(&tidy(path))
+    }
+
+    /// Packs it. The same content always gives the same bytes.
+    pub fn finish(&self) -> Result<Vec<u8>> {
+        let nodes = self.with_parents()?;
+        let size: usize = nodes
+            .iter()
+            .map(|(path, node)| path.len() + node.content().len() + 128)
+            .sum();
+        let mut archive = Vec::with_capacity(size + 512);
+        for (inode, (path, node)) in nodes.iter().enumerate() {
+            archive = node.write(path, inode as u32 + 1, archive)?;
+        }
+        trailer(archive).map_err(Error::write("initramfs"))
+    }
+
+    fn put(&mut self, path: &str, node: Node) -> &mut Self {
+        self.nodes.insert(tidy(path), node);
+        self
+    }
+
+    /// Adds the folders that lead to what was put.
+    fn with_parents(&self) -> Result<BTreeMap<String, Node>> {
+        let mut nodes = self.nodes.clone();
+        nodes.remove("");
+        for path in self.nodes.keys() {
+            let refuse = |why| Error::InitramfsPath {
+                path: path.clone(),
+                why,
+            };
+            if path.split('/').any(|part| part == "..") || path.contains('\0') {
+                return Err(refuse("it is no path below the root"));
+            }
+            for (end, _) in path.match_indices('/') {
+                let parent = nodes
+                    .entry(path[..end].to_owned())
+                    .or_insert(Node::Directory { mode: 0o755 });
+                if !matches!(parent, Node::Directory { .. }) {
+                    return Err(refuse("what should be a folder on its way is none"));
+                }
+            }
+        }
+        Ok(nodes)
+    }
+}
+
+impl Node {
+    fn content(&self) -> &[u8] {
+        match self {
+            Node::File { bytes, .. } => bytes,
+            Node::Symlink { target } => target.as_bytes(),
+            Node::Directory { .. } | Node::Device(_) => &[],
+        }
+    }
+
+    fn write(&self, path: &str, inode: u32, archive: Vec<u8>) -> Result<Vec<u8>> {
+        let builder = Builder::new(path).ino(inode).nlink(1);
+        let builder = match self {
+            Node::File { mode, .. } => typed(builder, *mode, ModeFileType::Regular),
+            Node::Directory { mode } => typed(builder, *mode, ModeFileType::Directory).nlink(2),
+            Node::Symlink { .. } => typed(builder, 0o777, ModeFileType::Symlink),
+            Node::Device(device) => typed(builder, device.mode, device.kind.into())
+                .rdev_major(device.major)
+                .rdev_minor(device.minor),
+        };
+        let content = self.content();
+        let length = u32::try_from(content.len()).map_err(|_| Error::InitramfsPath {
+            path: path.to_owned(),
+            why: "the format has no room for a file of 4 GB",
+        })?;
+        let mut writer = builder.write(archive, length);
+        writer
+            .write_all(content)
+            .and_then(|()| writer.finish())
+            .map_err(Error::write("initramfs"))
+    }
+}
+
+impl From<DeviceKind> for ModeFileType {
+    fn from(kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Character => ModeFileType::Char,
+            DeviceKind::Block => ModeFileType::Block,
+        }
+    }
+}
+
+fn typed(builder: Builder, mode: u32, kind: ModeFileType) -> Builder {
+    builder.mode(mode).set_mode_file_type(kind)
+}
+
+/// A path as it stands in the archive.
+fn tidy(path: &str) -> String {
+    let parts: Vec<&str> = path
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cpio::newc::Reader;
+    use std::io::Read;
+
+    /// Reads an archive back: name, mode, content.
+    fn entries(archive: &[u8]) -> Vec<(String, u32, Vec<u8>)> {
+        let mut entries = Vec::new();
+        let mut rest = archive;
+        loop {
+            let mut reader = Reader::new(rest).unwrap();
+            if reader.entry().is_trailer() {
+                return entries;
+            }
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).unwrap();
+            let entry = reader.entry();
+            entries.push((entry.name().to_owned(), entry.mode(), content));
+            rest = reader.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn folders_come_before_what_is_in_them() {
+        let mut initramfs = Initramfs::new();
+        initramfs
+            .file("/etc/modprobe.d/a.conf", 0o644, "options")
+            .symlink("bin/sh", "/usr/bin/dash")
+            .directory("tmp", 0o1777);
+        let console = Device {
+            kind: DeviceKind::Character,
+            mode: 0o600,
+            major: 5,
+            minor: 1,
+        };
+        initramfs.node("dev/console", console);
+        let entries = entries(&initramfs.finish().unwrap());
+        let names: Vec<(&str, u32)> = entries
+            .iter()
+            .map(|(name, mode, _)| (name.as_str(), *mode))
+            .collect();
+        let expected = [
+            ("bin", 0o040755),
+            ("bin/sh", 0o120777),
+            ("dev", 0o040755),
+            ("dev/console", 0o020600),
+            ("etc", 0o040755),
+            ("etc/modprobe.d", 0o040755),
+            ("etc/modprobe.d/a.conf", 0o100644),
+            ("tmp", 0o041777),
+        ];
+        assert_eq!(names, expected);
+        assert_eq!(entries[6].2, b"options");
+    }
+
+    #[test]
+    fn the_same_content_gives_the_same_bytes() {
+        let mut one = Initramfs::new();
+        one.file("a", 0o644, "a").file("b", 0o644, "b");
+        let mut other = Initramfs::new();
+        other.file("/b", 0o644, "b").file("./a", 0o644, "a");
+        assert_eq!(one.finish().unwrap(), other.finish().unwrap());
+    }
+
+    #[test]
+    fn a_file_is_no_folder() {
+        let mut initramfs = Initramfs::new();
+        initramfs.file("a", 0o644, "a").file("a/b", 0o644, "b");
+        let error = initramfs.finish().unwrap_err();
+        assert!(error.to_string().contains("`a/b`"), "{error}");
+    }
+
+    #[test]
+    fn a_path_leads_nowhere_outside() {
+        let mut initramfs = Initramfs::new();
+        initramfs.file("a/../../b", 0o644, "b");
+        assert!(initramfs.finish().is_err());
+    }
+}
