@@ -27,7 +27,7 @@ impl<'t> Case<'t> {
         let pairs: Vec<String> = self
             .values
             .iter()
-            .map(|(key, value)| format!("{key}={}", text(value)))
+            .map(|(key, value)| format!("{key}={}", text_of(value).unwrap_or_default()))
             .collect();
         format!("[{}]", pairs.join(","))
     }
@@ -39,23 +39,25 @@ impl<'t> Case<'t> {
         }
         let pieces = pieces(text);
         if let [Piece::Name(name)] = pieces.as_slice() {
-            return self
-                .value(name, span, mistakes)
-                .unwrap_or(Value::Text(Cow::Borrowed(text)));
+            return self.value(name, span, mistakes).unwrap_or(Value::Unfilled);
         }
-        let mut filled = String::new();
+        let mut filled = Some(String::new());
         for piece in pieces {
-            match piece {
-                Piece::Text(text) => filled.push_str(text),
-                Piece::Name(name) => {
-                    let value = self.value(name, span, mistakes);
-                    filled.push_str(
-                        &value.map_or_else(|| format!("${{{name}}}"), |value| self::text(&value)),
-                    );
-                }
-            }
+            let text = match piece {
+                Piece::Text(text) => Some(Cow::Borrowed(text)),
+                Piece::Name(name) => self
+                    .value(name, span, mistakes)
+                    .and_then(|value| text_of(&value)),
+            };
+            filled = filled.zip(text).map(|(filled, text)| filled + &text);
         }
-        Value::Text(Cow::Owned(filled))
+        filled.map_or(Value::Unfilled, |filled| Value::Text(Cow::Owned(filled)))
+    }
+
+    fn and(&self, name: &'t str, value: &Value<'t>) -> Self {
+        let mut case = self.clone();
+        case.values.push((name, value.clone()));
+        case
     }
 
     fn value(&self, name: &str, span: Span, mistakes: &mut Mistakes<'_>) -> Option<Value<'t>> {
@@ -102,13 +104,14 @@ fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-fn text(value: &Value<'_>) -> String {
+/// A value within a text; `None` where it is none.
+fn text_of<'t>(value: &Value<'t>) -> Option<Cow<'t, str>> {
     match value {
-        Value::Text(text) => text.to_string(),
-        Value::Integer(number) => number.to_string(),
-        Value::Boolean(boolean) => boolean.to_string(),
-        // Refused when the matrix is read.
-        Value::Float | Value::Time | Value::Array(_) | Value::Table(_) => String::new(),
+        Value::Text(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string().into()),
+        Value::Boolean(boolean) => Some(boolean.to_string().into()),
+        // No value of a matrix, and noted when the matrix is read.
+        Value::Float | Value::Time | Value::Array(_) | Value::Table(_) | Value::Unfilled => None,
     }
 }
 
@@ -142,80 +145,58 @@ pub(crate) fn cases<'t>(
         let Cow::Borrowed(name) = key.value else {
             continue;
         };
-        let values = values_of(name, key.span, values, mistakes);
-        if values.is_empty() || cases.len().saturating_mul(values.len()) > MOST_CASES {
-            if !values.is_empty() {
-                mistakes.add(Mistake::at(
-                    key.span,
-                    format!("the matrix makes more than {MOST_CASES} cases"),
-                ));
-            }
-            continue;
+        let mut values = values_of(&key.with(name), values, mistakes);
+        if cases.len().saturating_mul(values.len()) > MOST_CASES {
+            let title = format!("the matrix makes more than {MOST_CASES} cases");
+            mistakes.add(Mistake::at(key.span, title));
+            values.clear();
         }
-        cases = cases
-            .iter()
-            .flat_map(|case| values.iter().map(|value| case.and(name, value)))
-            .collect();
+        if values.is_empty() {
+            values.push(Value::Unfilled);
+        }
+        let with_each = |case: &Case<'t>| {
+            values
+                .iter()
+                .map(|value| case.and(name, value))
+                .collect::<Vec<_>>()
+        };
+        cases = cases.iter().flat_map(with_each).collect();
     }
     cases
 }
 
-impl<'t> Case<'t> {
-    fn and(&self, name: &'t str, value: &Value<'t>) -> Self {
-        let mut case = self.clone();
-        case.values.push((name, value.clone()));
-        case
-    }
-}
-
 /// The values of one key, and the mistakes in them.
 fn values_of<'t>(
-    name: &str,
-    key: Span,
+    key: &At<&str>,
     values: &At<Value<'t>>,
     mistakes: &mut Mistakes<'_>,
 ) -> Vec<Value<'t>> {
+    let name = key.value;
     if !mistakes.text.contains(&format!("${{{name}}}")) {
-        mistakes.add(
-            Mistake::at(
-                key,
-                format!("`{name}` is not used: its cases would all be the same"),
-            )
-            .help(format!("write `\"${{{name}}}\"` where its value belongs")),
-        );
+        let title = format!("`{name}` is not used: its cases would all be the same");
+        let help = format!("write `\"${{{name}}}\"` where its value belongs");
+        mistakes.add(Mistake::at(key.span, title).help(help));
     }
     let Value::Array(list) = &values.value else {
-        mistakes.add(Mistake::at(
-            values.span,
-            format!("expected a list of values, found {}", values.value.kind()),
-        ));
+        let title = format!("expected a list of values, found {}", values.value.kind());
+        mistakes.add(Mistake::at(values.span, title));
         return Vec::new();
     };
     if list.is_empty() {
-        mistakes.add(
-            Mistake::at(values.span, format!("`{name}` has no value"))
-                .help("give it at least one, or leave it out"),
-        );
+        let title = format!("`{name}` has no value");
+        mistakes.add(Mistake::at(values.span, title).help("give it at least one, or leave it out"));
     }
     let mut seen = BTreeSet::new();
     for value in list {
-        match &value.value {
-            Value::Text(_) | Value::Integer(_) | Value::Boolean(_) => {
-                if !seen.insert(text(&value.value)) {
-                    mistakes.add(Mistake::at(
-                        value.span,
-                        format!("`{}` stands twice in `{name}`", text(&value.value)),
-                    ));
-                }
-            }
-            Value::Float | Value::Time | Value::Array(_) | Value::Table(_) => {
-                let found = value.value.kind();
-                mistakes.add(Mistake::at(
-                    value.span,
-                    format!("expected a text, an integer or a boolean, found {found}"),
-                ));
-            }
-        }
+        let title = match text_of(&value.value) {
+            Some(text) if seen.insert(text.clone()) => continue,
+            Some(text) => format!("`{text}` stands twice in `{name}`"),
+            None => format!(
+                "expected a text, an integer or a boolean, found {}",
+                value.value.kind()
+            ),
+        };
+        mistakes.add(Mistake::at(value.span, title));
     }
     list.iter().map(|value| value.value.clone()).collect()
 }

@@ -65,9 +65,11 @@ impl Mistake {
         self
     }
 
-    /// Shows another place, with what is there to say of it.
+    /// Shows another place, with what is there to say of it; nothing where it is no place of the file.
     pub(crate) fn context(mut self, span: Span, label: impl Into<String>) -> Self {
-        self.context.push((span, label.into()));
+        if span != Span::default() {
+            self.context.push((span, label.into()));
+        }
         self
     }
 

@@ -128,6 +128,51 @@ impl KernelRange {
     }
 }
 
+/// Whether some version is in all of `ranges`.
+pub(crate) fn can_hold(ranges: &[KernelRange]) -> bool {
+    // A version that is in all of them can be moved down to where one of them begins, or to the very first.
+    let first = KernelVersion {
+        major: 0,
+        minor: 0,
+        patch: 0,
+    };
+    let starts = ranges
+        .iter()
+        .flat_map(|range| [range.version, range.after()])
+        .chain([first]);
+    starts
+        .into_iter()
+        .any(|version| ranges.iter().all(|range| range.holds(version)))
+}
+
+impl KernelRange {
+    /// The first version beyond those that equal the range's, as far as it is written.
+    fn after(self) -> KernelVersion {
+        let KernelVersion {
+            major,
+            minor,
+            patch,
+        } = self.version;
+        match self.parts {
+            1 => KernelVersion {
+                major: major.saturating_add(1),
+                minor: 0,
+                patch: 0,
+            },
+            2 => KernelVersion {
+                major,
+                minor: minor.saturating_add(1),
+                patch: 0,
+            },
+            _ => KernelVersion {
+                major,
+                minor,
+                patch: patch.saturating_add(1),
+            },
+        }
+    }
+}
+
 impl FromStr for KernelRange {
     type Err = InvalidRange;
 
@@ -221,6 +266,19 @@ mod tests {
             range.holds(KernelVersion::from_release(release).unwrap()),
             holds
         );
+    }
+
+    #[rstest]
+    #[case::window(&[">=6.9", "<7.3"], true)]
+    #[case::one_version(&[">=6.1", "<=6.1"], true)]
+    #[case::nothing(&["<6.1", ">=6.12"], false)]
+    #[case::nothing_between(&[">6.1", "<6.2"], false)]
+    #[case::patches_between(&[">6.1.1", "<6.1.3"], true)]
+    #[case::two_versions(&["=6.1", "=6.12"], false)]
+    #[case::below_the_first(&["<0"], false)]
+    fn knows_ranges_that_hold_for_nothing(#[case] ranges: &[&str], #[case] possible: bool) {
+        let ranges: Vec<KernelRange> = ranges.iter().map(|range| range.parse().unwrap()).collect();
+        assert_eq!(can_hold(&ranges), possible);
     }
 
     #[rstest]

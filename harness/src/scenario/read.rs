@@ -32,6 +32,9 @@ pub(crate) trait Read: Sized {
 
 /// Reads `value`, or notes that something else was expected.
 pub(crate) fn read<T: Read>(value: &At<Value<'_>>, mistakes: &mut Mistakes<'_>) -> Option<At<T>> {
+    if value.value == Value::Unfilled {
+        return None;
+    }
     if !T::fits(&value.value) {
         let title = format!("expected {}, found {}", T::expected(), value.value.kind());
         mistakes.add(Mistake::at(value.span, title).label(format!("expected {}", T::expected())));
@@ -63,9 +66,52 @@ impl<T: Read> Read for Vec<At<T>> {
     }
 }
 
+/// A list that keeps the places of what cannot be read.
+#[derive(Debug, Clone)]
+pub(crate) struct Entries<T>(pub(crate) Vec<Option<At<T>>>);
+
+impl<T> Entries<T> {
+    /// What could be read.
+    pub(crate) fn read(&self) -> impl Iterator<Item = &At<T>> {
+        self.0.iter().flatten()
+    }
+}
+
+impl<T: Read> Read for Entries<T> {
+    fn expected() -> String {
+        "a list".to_owned()
+    }
+
+    fn fits(value: &Value<'_>) -> bool {
+        matches!(value, Value::Array(_))
+    }
+
+    fn read(value: &At<Value<'_>>, mistakes: &mut Mistakes<'_>) -> Option<Self> {
+        let Value::Array(values) = &value.value else {
+            return None;
+        };
+        Some(Self(
+            values.iter().map(|value| read(value, mistakes)).collect(),
+        ))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Entries<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("Entries_{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Vec::<T>::json_schema(generator)
+    }
+}
+
 /// One of two kinds of value.
-#[derive(Debug, Clone, JsonSchema)]
-#[schemars(untagged, inline)]
+#[derive(Debug, Clone)]
 pub(crate) enum Either<A, B> {
     One(A),
     Other(B),
@@ -86,6 +132,20 @@ impl<A: Read, B: Read> Read for Either<A, B> {
         } else {
             B::read(value, mistakes).map(Self::Other)
         }
+    }
+}
+
+impl<A: JsonSchema, B: JsonSchema> JsonSchema for Either<A, B> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}_or_{}", A::schema_name(), B::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "anyOf": [generator.subschema_for::<A>(), generator.subschema_for::<B>()] })
     }
 }
 

@@ -36,6 +36,8 @@ pub(crate) enum Value<'t> {
     Time,
     Array(Vec<At<Value<'t>>>),
     Table(Table<'t>),
+    /// A `${…}` that names nothing: noted already, so nobody says anything of it again.
+    Unfilled,
 }
 
 /// A table of the file, its entries in the file's order.
@@ -88,6 +90,7 @@ impl Value<'_> {
             Self::Time => "a date or time",
             Self::Array(_) => "a list",
             Self::Table(_) => "a table",
+            Self::Unfilled => "nothing",
         }
     }
 }

@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::scenario::{
     mistake::Mistakes,
-    read::{Either, Many, Map, Read, form::KernelRanges, table::table, word::Word},
+    read::{Either, Entries, Many, Map, Read, form::KernelRanges, table::table, word::Word},
     tree::{At, Value},
     written::{
         node::{Link, Node},
@@ -30,7 +30,7 @@ table! {
         /// The machines by name. Without it: a sender `sender` and a receiver `receiver`.
         "nodes" nodes: Map<Node>,
         /// The Ethernet segments. Without it, two nodes share one.
-        "links" links: Vec<At<Link>>,
+        "links" links: Entries<Link>,
         /// The netconsole targets, in the order in which they are set up. Without it: one by modprobe.
         "targets" targets: Vec<At<Target>>,
         /// Conditions without which the scenario makes no sense.

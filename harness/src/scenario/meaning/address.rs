@@ -28,6 +28,8 @@ pub(crate) struct Addresses<'r, 'f> {
 struct Taken {
     by: NodeIndex,
     span: Span,
+    /// Whether the file says so, or it follows from the place on the link.
+    written: bool,
 }
 
 /// What the file says of an end.
@@ -77,6 +79,7 @@ impl<'r, 'f> Addresses<'r, 'f> {
                 Taken {
                     by: end.node,
                     span: address.span,
+                    written: true,
                 },
                 mistakes,
             );
@@ -103,6 +106,7 @@ impl<'r, 'f> Addresses<'r, 'f> {
                 Taken {
                     by: end.node,
                     span: mac.span,
+                    written: true,
                 },
                 mistakes,
             );
@@ -137,6 +141,7 @@ impl<'r, 'f> Addresses<'r, 'f> {
                 Taken {
                     by: end.node,
                     span: end.span,
+                    written: false,
                 },
                 mistakes,
             );
@@ -173,30 +178,42 @@ impl<'r, 'f> Addresses<'r, 'f> {
             Taken {
                 by: end.node,
                 span: end.span,
+                written: false,
             },
             mistakes,
         );
         mac
     }
 
+    /// Notes a second owner. Two addresses that both follow from something else collide only where what they follow from
+    /// does, which is noted already.
     fn take_ip(&mut self, address: IpAddr, taken: Taken, mistakes: &mut Mistakes<'_>) {
-        if let Some(first) = self.ips.insert(address, taken) {
+        let first = self.ips.insert(address, taken);
+        if let Some(first) = first.filter(|first| first.written || taken.written) {
             mistakes.add(self.collision(&address.to_string(), first, taken));
         }
     }
 
+    /// See [`Self::take_ip`].
     fn take_mac(&mut self, mac: MacAddress, taken: Taken, mistakes: &mut Mistakes<'_>) {
-        if let Some(first) = self.macs.insert(mac, taken) {
+        let first = self.macs.insert(mac, taken);
+        if let Some(first) = first.filter(|first| first.written || taken.written) {
             mistakes.add(self.collision(&mac.to_string(), first, taken));
         }
     }
 
     fn collision(&self, address: &str, first: Taken, second: Taken) -> Mistake {
         let names = (self.roster.name(first.by), self.roster.name(second.by));
-        let title = format!("`{}` and `{}` both have {address}", names.0, names.1);
-        Mistake::at(second.span, title)
-            .context(first.span, "the first")
-            .help("what is not written follows from the order of the link's nodes")
+        if second.written {
+            let title = format!("`{}` and `{}` both have {address}", names.0, names.1);
+            return Mistake::at(second.span, title).context(first.span, "the first");
+        }
+        Mistake::at(
+            first.span,
+            format!("{address} is the address of `{}`", names.1),
+        )
+        .context(second.span, "its place on the link gives it that")
+        .help("take another address, or give that node one")
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     netconsole::MacAddress,
     scenario::{
         Absent, Action, Expect, NodeIndex, Order, RemoteMac, cause,
-        expectation::{Asked, Release},
+        expectation::{Asked, Format, Release},
         meaning::{
             lines::{Common, long, short},
             step::{Script, times},
@@ -14,7 +14,7 @@ use crate::{
             value,
         },
         mistake::{Mistake, Mistakes},
-        read::Either,
+        read::{Either, word::Word},
         tree::{At, Span},
         written::{self, expectation::Short, node::RoleWord},
     },
@@ -224,40 +224,56 @@ fn check_headers(
     about: (Option<NodeIndex>, Option<usize>),
     mistakes: &mut Mistakes<'_>,
 ) {
+    let told = |target: &usize| !script.aims.aim(*target).parameter;
+    let targets: Vec<usize> = judged(script, about.0, about.1)
+        .into_iter()
+        .filter(told)
+        .collect();
+    if let Some(format) = &expect.format {
+        let other = |target: &usize| script.extended[*target] != (format.value == Format::Extended);
+        if let Some(target) = targets.iter().copied().find(other) {
+            let title = format!(
+                "the messages of `{}` are not {}",
+                script.aims.aim(target).name.value,
+                format.value.name()
+            );
+            mistakes.add(of_target(script, target, format.span, title));
+        }
+    }
+    let Some(basic) = targets.into_iter().find(|target| !script.extended[*target]) else {
+        return;
+    };
+    let release = expect
+        .release
+        .as_ref()
+        .filter(|key| !matches!(key.value, Either::One(false)));
     let keys = [
         ("level", expect.level.as_ref().map(|key| key.span)),
         ("facility", expect.facility.as_ref().map(|key| key.span)),
         ("fragments", expect.fragments.as_ref().map(|key| key.span)),
         ("userdata", expect.userdata.as_ref().map(|key| key.span)),
-        (
-            "release",
-            expect
-                .release
-                .as_ref()
-                .filter(|key| !matches!(key.value, Either::One(false)))
-                .map(|key| key.span),
-        ),
+        ("release", release.map(|key| key.span)),
     ];
-    let basic = |target: &usize| !script.extended[*target] && !script.aims.aim(*target).parameter;
-    let Some(target) = judged(script, about.0, about.1).into_iter().find(basic) else {
-        return;
-    };
+    for (key, span) in keys
+        .into_iter()
+        .filter_map(|(key, span)| Some((key, span?)))
+    {
+        let name = &script.aims.aim(basic).name.value;
+        let title =
+            format!("`{key}` is asked for, but the messages of `{name}` are basic and have none");
+        mistakes.add(of_target(script, basic, span, title));
+    }
+}
+
+/// A mistake that the format of `target` makes one.
+fn of_target(script: &Script<'_, '_>, target: usize, span: Span, title: String) -> Mistake {
     let aim = script.aims.aim(target);
-    for (key, span) in keys {
-        if let Some(span) = span {
-            let mistake = Mistake::at(
-                span,
-                format!(
-                    "`{key}` is asked for, but the messages of `{}` are basic and have none",
-                    aim.name.value
-                ),
-            );
-            mistakes.add(
-                mistake
-                    .context(aim.span, "the target")
-                    .help("write `extended = true` in the target"),
-            );
-        }
+    let mistake = Mistake::at(span, title).context(aim.span, "the target");
+    match (aim.span == Span::default(), script.extended[target]) {
+        (true, _) => mistake
+            .help("write a `[[targets]]` with `extended = true`, the default target is basic"),
+        (false, false) => mistake.help("write `extended = true` in the target"),
+        (false, true) => mistake.help("leave `extended` out of the target"),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::scenario::{
         value,
     },
     mistake::{Mistake, Mistakes},
+    node::Nic,
     read::Either,
     tree::{At, Span},
     written::{
@@ -37,6 +38,8 @@ pub(crate) struct EndOf<'f> {
     pub(crate) end: Option<&'f End>,
     /// What the node says of its only end.
     pub(crate) own: Option<&'f Node>,
+    /// What the node says of all its cards.
+    own_nic: Option<Nic>,
 }
 
 /// A link before its ends have addresses.
@@ -52,7 +55,7 @@ impl Net {
         let mut drafts = match &file.links {
             Some(links) => links
                 .value
-                .iter()
+                .read()
                 .enumerate()
                 .map(|(index, link)| draft(index, link, roster, mistakes))
                 .collect(),
@@ -60,7 +63,8 @@ impl Net {
         };
         check_overlaps(&drafts, mistakes);
         give_nodes_their_keys(&mut drafts, roster, mistakes);
-        if file.links.is_some() && mistakes.count() == before {
+        let certain = mistakes.count() == before && are_whole(file);
+        if file.links.is_some() && certain {
             check_that_all_are_linked(&drafts, roster, mistakes);
         }
         let interfaces = interfaces(&drafts, roster, mistakes);
@@ -68,7 +72,7 @@ impl Net {
         Self {
             links,
             interfaces,
-            certain: mistakes.count() == before,
+            certain,
         }
     }
 
@@ -110,6 +114,20 @@ impl Net {
     }
 }
 
+/// Whether every link and every end of it could be read.
+fn are_whole(file: &File) -> bool {
+    let is_whole = |link: &At<written::node::Link>| {
+        link.value
+            .nodes
+            .as_ref()
+            .is_some_and(|nodes| nodes.value.0.iter().all(Option::is_some))
+    };
+    let links = file.links.iter().flat_map(|links| &links.value.0);
+    links.fold(true, |whole, link| {
+        whole && link.as_ref().is_some_and(is_whole)
+    })
+}
+
 impl Draft<'_> {
     fn link(&self) -> Link {
         Link {
@@ -127,7 +145,7 @@ fn draft<'f>(
 ) -> Draft<'f> {
     let mut ends: Vec<EndOf<'f>> = Vec::new();
     let nodes = link.value.nodes.as_ref();
-    for written in nodes.into_iter().flat_map(|nodes| &nodes.value) {
+    for written in nodes.into_iter().flat_map(|nodes| nodes.value.read()) {
         let (name, end) = match &written.value {
             Either::One(name) => (written.with(name.clone()), None),
             Either::Other(end) => match &end.node {
@@ -148,9 +166,10 @@ fn draft<'f>(
             span: name.span,
             end,
             own: None,
+            own_nic: None,
         });
     }
-    if let Some(nodes) = nodes.filter(|nodes| nodes.value.len() < 2) {
+    if let Some(nodes) = nodes.filter(|nodes| nodes.value.0.len() < 2) {
         mistakes.add(Mistake::at(nodes.span, "a link has at least two nodes"));
     }
     Draft {
@@ -202,6 +221,7 @@ fn default_link<'f>(
             span: member.name.span,
             end: None,
             own: None,
+            own_nic: None,
         })
         .collect();
     if let (Some(nodes), 3..) = (&file.nodes, ends.len()) {
@@ -244,33 +264,23 @@ fn give_nodes_their_keys<'f>(
 ) {
     for (index, member) in roster.members() {
         let Some(node) = member.written else { continue };
-        let mut ends: Vec<&mut EndOf<'f>> = drafts
-            .iter_mut()
-            .flat_map(|draft| &mut draft.ends)
-            .filter(|end| end.node == index)
-            .collect();
-        let keys = [
-            ("address", node.address.as_ref().map(|key| key.span)),
-            ("mac", node.mac.as_ref().map(|key| key.span)),
-        ];
-        for (key, span) in keys
-            .into_iter()
-            .filter_map(|(key, span)| Some((key, span?)))
-        {
-            if ends.len() > 1 {
-                let title = format!(
-                    "`{}` is on {} links, so it is open which `{key}` is meant",
-                    member.name.value,
-                    ends.len()
-                );
-                mistakes.add(Mistake::at(span, title).help(format!(
-                    "write `{{ node = \"{}\", {key} = … }}` in the link's `nodes`",
-                    member.name.value
-                )));
-            }
-        }
+        let ends = drafts.iter_mut().flat_map(|draft| &mut draft.ends);
+        let mut ends: Vec<&mut EndOf<'f>> = ends.filter(|end| end.node == index).collect();
+        let several = ends.len() > 1;
         for end in &mut ends {
-            end.own = Some(node);
+            end.own_nic = node.nic.as_ref().map(|nic| nic.value);
+            end.own = (!several).then_some(node);
+        }
+        let address = node.address.as_ref().map(|key| ("address", key.span));
+        let mac = node.mac.as_ref().map(|key| ("mac", key.span));
+        for (key, span) in address.into_iter().chain(mac).filter(|_| several) {
+            let name = &member.name.value;
+            let title = format!(
+                "`{name}` is on {} links, so it is open which `{key}` is meant",
+                ends.len()
+            );
+            let help = format!("write `{{ node = \"{name}\", {key} = … }}` in the link's `nodes`");
+            mistakes.add(Mistake::at(span, title).help(help));
         }
     }
 }
@@ -339,8 +349,7 @@ fn interfaces(
     interfaces
 }
 
-fn nic(end: &EndOf<'_>) -> crate::scenario::node::Nic {
+fn nic(end: &EndOf<'_>) -> Nic {
     let here = end.end.and_then(|end| value(end.nic.as_ref()));
-    here.or_else(|| end.own.and_then(|node| value(node.nic.as_ref())))
-        .unwrap_or_default()
+    here.or(end.own_nic).unwrap_or_default()
 }

@@ -255,15 +255,6 @@ impl<'a, 'f> Script<'a, 'f> {
                 value(change.carrier.as_ref()),
             ),
         };
-        if let (Either::Other(change), None, None) = (&link.value, up, carrier) {
-            if change.up.is_none() && change.carrier.is_none() {
-                mistakes.add(
-                    Mistake::at(link.span, "`link` changes nothing")
-                        .help("write `up = false` or `carrier = false`"),
-                );
-            }
-            return None;
-        }
         Some(LinkChange {
             interface: self.interface(interface, link.span, on?, mistakes)?,
             up,

@@ -178,25 +178,18 @@ impl Aim {
             mistakes,
         );
         let via = via(target, mistakes);
-        let span = target.name.as_ref().map_or(written.span, |name| name.span);
+        let named = target.name.as_ref().map_or(written.span, |name| name.span);
+        let span = if explicit { named } else { Span::default() };
         if let (Some(on), Some(to)) = (on, to) {
             check_way(
-                target.to.as_ref().map_or(span, |to| to.span),
+                target.to.as_ref().map_or(written.span, |to| to.span),
                 (on, to),
                 (roster, net),
                 mistakes,
             );
         }
         check_settings(target, via, mistakes);
-        let place = if explicit {
-            Place::of(mistakes.text, span)
-        } else {
-            Place {
-                line: 1,
-                column: 1,
-                span: 0..0,
-            }
-        };
+        let place = Place::of(mistakes.text, span);
         let extended = extended(target);
         let meant = meant(target, (on, to, via), roster, mistakes);
         let target = meant.map(|meant| Target {

@@ -11,7 +11,7 @@ use crate::{
     netconsole::MacAddress,
     scenario::{
         mistake::{Mistake, Mistakes, nearest},
-        needs::KernelRange,
+        needs::{KernelRange, can_hold},
         read::Read,
         tree::{At, Span, Value},
     },
@@ -134,15 +134,22 @@ impl Form for KernelRanges {
         let mut offset = 0;
         for piece in text.split(',') {
             let start = offset + piece.len() - piece.trim_start().len();
-            let range = piece.trim().parse().map_err(|_| Fault {
-                part: Some((start, start + piece.trim().len())),
-                ..Fault::titled(format!(
-                    "`{}` is not a range of kernel versions",
-                    piece.trim()
-                ))
+            let piece_alone = piece.trim();
+            let range = piece_alone.parse().map_err(|_| match piece_alone {
+                "" => Fault::default(),
+                _ => Fault {
+                    title: Some(format!("`{piece_alone}` is not {}", Self::WHAT)),
+                    part: Some((start, start + piece_alone.len())),
+                    help: Some(format!("write it as {}", Self::LIKE)),
+                },
             })?;
             ranges.push(range);
             offset += piece.len() + 1;
+        }
+        if !can_hold(&ranges) {
+            return Err(Fault::titled(format!(
+                "no kernel version can be in `{text}`"
+            )));
         }
         Ok(Self(ranges))
     }
@@ -233,15 +240,25 @@ impl Fault {
     }
 
     /// The mistake; `text` stands at `span`.
-    fn mistake(self, text: &str, span: Span, file: &str, what: &str, like: &str) -> Mistake {
-        let title = self
-            .title
-            .unwrap_or_else(|| format!("`{text}` is not {what}"));
+    fn mistake<F: Form>(self, text: &str, span: Span, file: &str) -> Mistake {
         let span = self
             .part
             .and_then(|part| piece(file, span, text, part))
             .unwrap_or(span);
-        Mistake::at(span, title).help(self.help.unwrap_or_else(|| format!("write it as {like}")))
+        let like = format!("write it as {}", F::LIKE);
+        let (title, help) = match self.title {
+            Some(title) => (title, self.help),
+            None if text.is_empty() => (format!("an empty text is not {}", F::WHAT), Some(like)),
+            None => (
+                format!("`{text}` is not {}", F::WHAT),
+                Some(self.help.unwrap_or(like)),
+            ),
+        };
+        let mistake = Mistake::at(span, title);
+        match help {
+            Some(help) => mistake.help(help),
+            None => mistake,
+        }
     }
 }
 
@@ -269,7 +286,7 @@ macro_rules! forms {
                 let Value::Text(text) = &value.value else { return None };
                 let read = <Self as Form>::parse(text);
                 read.map_err(|fault| {
-                    let mistake = fault.mistake(text, value.span, mistakes.text, <Self as Form>::WHAT, <Self as Form>::LIKE);
+                    let mistake = fault.mistake::<Self>(text, value.span, mistakes.text);
                     mistakes.add(mistake);
                 }).ok()
             }

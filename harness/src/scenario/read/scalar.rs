@@ -79,9 +79,15 @@ impl<const LEAST: u32, const MOST: u32> Read for Number<LEAST, MOST> {
             .ok()
             .filter(|number| (LEAST..=MOST).contains(number));
         if within.is_none() {
+            // What is beyond the tree's numbers is shown as written.
+            let source = mistakes
+                .text
+                .get(value.span.range())
+                .filter(|_| number == i128::MAX || number == i128::MIN);
+            let found = source.map_or_else(|| number.to_string(), str::to_owned);
             mistakes.add(Mistake::at(
                 value.span,
-                format!("expected {}, found {number}", Self::expected()),
+                format!("expected {}, found {found}", Self::expected()),
             ));
         }
         within.map(Self)

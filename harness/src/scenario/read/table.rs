@@ -25,7 +25,8 @@ impl<'v, 't> Keys<'v, 't> {
             | Value::Float
             | Value::Boolean(_)
             | Value::Time
-            | Value::Array(_) => None,
+            | Value::Array(_)
+            | Value::Unfilled => None,
         }
     }
 
@@ -93,6 +94,14 @@ impl<'v, 't> Keys<'v, 't> {
             .any(|(name, _)| !known.contains(&name.value.as_ref()))
     }
 
+    /// Whether there is a key that is most likely meant to be one of `keys`.
+    pub(crate) fn has_one_like(&self, keys: &[&str]) -> bool {
+        self.table
+            .entries
+            .iter()
+            .any(|(name, _)| nearest(&name.value, keys).is_some())
+    }
+
     /// Notes that there is not exactly one of `keys`; `what` has them.
     pub(crate) fn exactly_one(&self, what: &str, keys: &[&str], mistakes: &mut Mistakes<'_>) {
         let mut present: Vec<(&str, Span)> = keys
@@ -101,6 +110,8 @@ impl<'v, 't> Keys<'v, 't> {
             .collect();
         present.sort_by_key(|(_, span)| *span);
         match present.as_slice() {
+            // It was meant, and is noted already.
+            [] if self.has_one_like(keys) => {}
             [] => mistakes.add(Mistake::at(
                 self.span,
                 format!(

@@ -44,7 +44,7 @@ impl<W: Word> Read for W {
         };
         let found = W::WORDS.iter().find(|(word, _)| word == text);
         if found.is_none() {
-            let title = format!("unknown {} `{text}`", W::WHAT);
+            let title = format!("`{text}` is no {}", W::WHAT);
             mistakes.add(
                 Mistake::at(value.span, title)
                     .did_you_mean(text, W::WORDS.iter().map(|(word, _)| *word)),

@@ -7,13 +7,12 @@ use crate::{
     scenario::{
         node::Nic,
         read::{
-            Either, Many, Map,
+            Either, Entries, Many, Map,
             form::{Address, Memory, Subnet},
             scalar::{Number, Port},
             table::table,
             word::Word,
         },
-        tree::At,
     },
 };
 
@@ -51,7 +50,7 @@ table! {
         /// One or more subnets that overlap no other; 172.16.0.0/24 without it, 172.16.1.0/24 on the second link, and so on.
         "subnet" subnet: Many<Subnet>,
         /// The machines on it; addresses follow from their order: .1, .2, …
-        required "nodes" nodes: Vec<At<Either<String, End>>>,
+        required "nodes" nodes: Entries<Either<String, End>>,
     }
 }
 

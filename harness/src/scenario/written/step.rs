@@ -149,7 +149,7 @@ table! {
 
 table! {
     /// Changes an interface.
-    "`link`" struct LinkChange {
+    "`link`" struct LinkChange checked by check_link {
         /// `eth0`, `eth1`, …; the node's only one without it.
         "interface" interface: String,
         /// `ip link set up` or `down`.
@@ -285,6 +285,14 @@ fn check_step(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
                 );
             }
         }
+    }
+}
+
+fn check_link(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
+    let changes = ["up", "carrier"];
+    if changes.iter().all(|key| keys.place(key).is_none()) && !keys.has_one_like(&changes) {
+        let mistake = Mistake::at(keys.span(), "`link` changes nothing");
+        mistakes.add(mistake.help("write `up = false` or `carrier = false`"));
     }
 }
 
