@@ -6,7 +6,10 @@
 pub(crate) mod absence;
 pub(crate) mod asked;
 pub(crate) mod attribution;
+pub(crate) mod audit;
+pub(crate) mod completeness;
 pub(crate) mod conclusion;
+pub(crate) mod fidelity;
 pub(crate) mod finding;
 pub(crate) mod flow;
 pub(crate) mod journey;

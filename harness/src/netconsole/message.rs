@@ -39,6 +39,8 @@ pub(crate) struct Basic {
     pub(crate) prefix: Prefix,
     /// How many records the kernel says that it dropped before this one.
     pub(crate) dropped: u64,
+    /// How many bytes stand before the first prefix to say so.
+    pub(crate) notices: usize,
 }
 
 /// The format that is made for programs.
@@ -175,6 +177,7 @@ impl Message {
         let bytes = payloads.concat();
         let (dropped, rest) = strip_notices(&bytes);
         let (prefix, _) = Prefix::parse(rest);
+        let notices = bytes.len() - rest.len();
         if bytes.is_empty() {
             faults.push(Fault::Empty);
         } else if !bytes.ends_with(b"\n") && !faults.contains(&Fault::TailLost) {
@@ -183,7 +186,11 @@ impl Message {
         let (text, other) = strip_prefixes(rest, &prefix);
         faults.extend(other.map(|line| Fault::OtherPrefix { line }));
         Self {
-            content: Content::Basic(Basic { prefix, dropped }),
+            content: Content::Basic(Basic {
+                prefix,
+                dropped,
+                notices,
+            }),
             text,
             payloads,
             frames,
@@ -335,7 +342,10 @@ mod tests {
     #[test]
     fn keeps_the_timestamp_and_what_was_dropped() {
         let message = basic(b"** 17 printk messages dropped **\n** replaying previous printk message **\n[   12.882688] a\n");
-        let Content::Basic(Basic { prefix, dropped }) = message.content else {
+        let Content::Basic(Basic {
+            prefix, dropped, ..
+        }) = message.content
+        else {
             panic!("it is basic")
         };
         assert_eq!(

@@ -5,9 +5,24 @@ use crate::netconsole::{
     record::Record,
 };
 
-/// The buffers that kernels print into: 1024 bytes up to 6.2, 2048 from then on (`printk.c`, `CONSOLE_LOG_MAX`,
+/// The buffers that kernels print into: 1024 bytes in 6.1, 2048 in 6.12 (`printk.c`, `CONSOLE_LOG_MAX`,
 /// `PRINTK_MESSAGE_MAX`).
-pub(crate) const BUFFERS: [usize; 2] = [2048, 1024];
+const OLD: usize = 1024;
+const NEW: usize = 2048;
+
+/// The size of the buffer that a kernel of this release prints into; both sizes where it is not known.
+pub(crate) fn buffers(release: Option<&str>) -> &'static [usize] {
+    let mut numbers = release
+        .unwrap_or_default()
+        .split(['.', '-', '+'])
+        .map(|number| number.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) <= (6, 1) => &[OLD],
+        (Some(major), Some(minor)) if (major, minor) >= (6, 5) => &[NEW],
+        // It changed somewhere in between.
+        _ => &[NEW, OLD],
+    }
+}
 
 /// The bytes that a basic message of this record has: every line prefixed, a newline at its end.
 ///
@@ -85,6 +100,17 @@ mod tests {
             String::from_utf8(print(&record(text), style, 2048)).unwrap(),
             printed
         );
+    }
+
+    #[rstest]
+    #[case(Some("6.1.0-56-amd64"), &[1024])]
+    #[case(Some("5.10.0"), &[1024])]
+    #[case(Some("6.12.117+deb12-amd64"), &[2048])]
+    #[case(Some("7.3-rc1"), &[2048])]
+    #[case(Some("6.3.1"), &[2048, 1024])]
+    #[case(None, &[2048, 1024])]
+    fn knows_the_buffers(#[case] release: Option<&str>, #[case] sizes: &[usize]) {
+        assert_eq!(buffers(release), sizes);
     }
 
     #[test]

@@ -256,9 +256,14 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
         return problem(Kind::Unproven, sentence);
     }
     let others: BTreeSet<u64> = stream.others.iter().filter_map(sequences).collect();
-    let least = judge
-        .console_range(sender, end.window)
-        .map_or(0, |(least, _)| least);
+    let from = end.window.marker.unwrap_or(0);
+    let least = judge.least_console_level(sender, from, end.marker.unwrap_or(u64::MAX));
+    let Some(least) = least else {
+        return problem(
+            Kind::Unproven,
+            "the console level is not known for all of that time".to_owned(),
+        );
+    };
     let lost = log
         .after(Some(first))
         .take_while(|record| record.header.sequence < last)

@@ -24,7 +24,7 @@ pub(crate) struct Heading {
 }
 
 /// What a datagram's content says about its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Form {
     Basic,
     Extended,

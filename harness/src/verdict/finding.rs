@@ -60,8 +60,8 @@ pub(crate) enum Kind {
     NotInLog,
     /// A record was sent more than once.
     Repeated,
-    /// The kernel itself says that it dropped records.
-    Dropped,
+    /// A record that passes the console level was not sent.
+    Unsent,
     /// More arrived than is kept.
     Overflow,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Finding {
 }
 
 /// Findings, alike ones counted and not kept.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Findings {
     list: Vec<Finding>,
     by_kind: HashMap<(Kind, Option<usize>, String), usize>,

@@ -6,7 +6,7 @@ use crate::{
     netconsole::{Record, message::Content},
     scenario::{Absent, Expect, NodeIndex},
     verdict::{
-        absence, conclusion,
+        absence, audit, conclusion,
         finding::Finding,
         log::Log,
         marker::marker_number,
@@ -39,7 +39,8 @@ pub(crate) struct Judge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
     pub(crate) begins_with: u64,
-    pub(crate) level: u8,
+    /// None where something may have changed it that the harness does not know.
+    pub(crate) level: Option<u8>,
 }
 
 /// From where on an expectation looks.
@@ -90,7 +91,10 @@ impl Judge {
         }
     }
 
-    /// A target was set up, changed, switched on or off, or its interface gained or lost its carrier.
+    /// A target is about to be set up, changed, switched on or off, or its interface to gain or lose its carrier.
+    ///
+    /// To be told before the kernel is asked for it, since it prints while it changes; where it then fails, the old state
+    /// is to be told again. Until the next marker comes, the target may send either way.
     pub(crate) fn target(&mut self, target: usize, state: TargetState) {
         self.targets.change(target, state, self.next_marker);
     }
@@ -107,8 +111,8 @@ impl Judge {
         self.next_marker = self.next_marker.max(marker.saturating_add(1));
     }
 
-    /// The console level of a sender was set.
-    pub(crate) fn console_level(&mut self, sender: NodeIndex, level: u8) {
+    /// The console level of a sender is about to be set; none: it may be changed to something unknown.
+    pub(crate) fn console_level(&mut self, sender: NodeIndex, level: Option<u8>) {
         self.console_levels.entry(sender).or_default().push(Level {
             begins_with: self.next_marker,
             level,
@@ -267,7 +271,11 @@ impl Judge {
     /// What is wrong without having been asked about, over the whole run.
     pub(crate) fn audit(&mut self) -> Vec<Finding> {
         self.traffic.flush(&self.scene, &mut self.targets);
-        self.traffic.findings.list().to_vec()
+        let mut findings = self.traffic.findings.clone();
+        for sender in self.logs.keys() {
+            audit::audit(self, *sender, &mut findings);
+        }
+        findings.list().to_vec()
     }
 
     /// Looks at what arrived, with the watch that is there or a new one.
@@ -343,16 +351,18 @@ impl Judge {
         senders
     }
 
-    /// The least and the highest console level of a sender since a window began.
-    pub(crate) fn console_range(&self, sender: NodeIndex, window: Window) -> Option<(u8, u8)> {
+    /// The least console level of a sender between two markers, both included in what they end and begin; none where
+    /// it is not known for all that time.
+    pub(crate) fn least_console_level(&self, sender: NodeIndex, from: u64, to: u64) -> Option<u8> {
         let levels = self.console_levels.get(&sender)?;
-        let start = window.marker.unwrap_or(0);
-        let first = levels
+        let known = levels.iter().rposition(|level| level.begins_with <= from);
+        let first = known.or((from == 0).then_some(0))?;
+        let relevant = levels[first..]
             .iter()
-            .rposition(|level| level.begins_with <= start)
-            .unwrap_or(0);
-        let range = levels[first..].iter().map(|level| level.level);
-        Some((range.clone().min()?, range.max()?))
+            .take_while(|level| level.begins_with <= to);
+        relevant
+            .map(|level| level.level)
+            .try_fold(u8::MAX, |least, level| Some(least.min(level?)))
     }
 
     /// Whether a text is one of the run's markers.

@@ -24,6 +24,7 @@ pub(crate) const OTHER: NodeIndex = NodeIndex(2);
 pub(crate) const TOKEN: &str = "ab12";
 const RELEASE: &str = "6.12.117+deb12-amd64";
 
+#[derive(Debug)]
 /// A lab with one sender and two receivers on one link.
 pub(crate) struct Kernel {
     pub(crate) judge: Judge,
@@ -90,7 +91,7 @@ impl Kernel {
         let mut kernel = Self {
             judge,
             targets: Vec::new(),
-            sequence: 400,
+            sequence: 401,
             frame: 0,
             identification: 0,
             console_level: 0,
@@ -122,7 +123,7 @@ impl Kernel {
 
     pub(crate) fn set_console_level(&mut self, level: u8) {
         self.console_level = level;
-        self.judge.console_level(BOX, level);
+        self.judge.console_level(BOX, Some(level));
     }
 
     /// Adds a target.
@@ -171,6 +172,7 @@ impl Kernel {
 
     /// Puts a record into the log and sends nothing.
     pub(crate) fn log(&mut self, priority: u32, text: &str) -> Record {
+        let sequence = self.sequence;
         self.sequence += 1;
         let escaped: String = text
             .bytes()
@@ -183,12 +185,7 @@ impl Kernel {
             })
             .collect();
         let record = Record::parse(
-            format!(
-                "{priority},{},{},-;{escaped}\n",
-                self.sequence,
-                self.sequence * 1000
-            )
-            .as_bytes(),
+            format!("{priority},{sequence},{},-;{escaped}\n", sequence * 1000).as_bytes(),
         )
         .unwrap();
         self.records.push(record.clone());

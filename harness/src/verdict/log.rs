@@ -76,15 +76,27 @@ impl Log {
             .map(|(_, sequence)| *sequence)
     }
 
-    /// Whether a record of this number ought to have been read: it lies among those that were.
-    pub(crate) fn covers(&self, sequence: u64) -> bool {
-        let (Some((&first, _)), Some((&last, _))) = (
-            self.records.first_key_value(),
-            self.records.last_key_value(),
-        ) else {
+    /// The last sequence number that was read.
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.records.last_key_value().map(|(sequence, _)| *sequence)
+    }
+
+    /// Whether nothing is missing from the very first record to the last that was read.
+    pub(crate) fn is_whole(&self) -> bool {
+        let gap = self.last().is_none_or(|last| self.has_gap(0, last));
+        !gap && !self.overflowed
+    }
+
+    /// Whether a record with this timestamp would be here, if it was printed before the last that was read.
+    pub(crate) fn reaches_back_to(&self, timestamp: Duration) -> bool {
+        let (Some((first, oldest)), Some(last)) = (self.records.first_key_value(), self.last())
+        else {
             return false;
         };
-        (first..=last).contains(&sequence) && !self.overflowed
+        // Timestamps of several CPUs are not quite in order.
+        let slack = Duration::from_millis(100);
+        let early = *first == 0 || timestamp > oldest.header.timestamp + slack;
+        early && !self.overflowed && !self.has_gap(*first, last)
     }
 
     /// Whether records are missing between two numbers.
@@ -121,7 +133,7 @@ mod tests {
     fn knows_its_gaps_and_its_markers() {
         let log = log(&[4, 5, 7]);
         assert!(log.has_gap(4, 7) && !log.has_gap(4, 5) && !log.has_gap(7, 7));
-        assert!(log.covers(6) && !log.covers(3) && !log.covers(8));
+        assert!(!log.is_whole() && log.last() == Some(7));
         assert_eq!(
             (log.marker(3), log.marker(2), log.marker_from(2)),
             (Some(7), None, Some(7))

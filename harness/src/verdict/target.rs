@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     begins_with: u64,
     /// Once it is no longer current: the first marker that can only have been sent without it.
     pub(crate) ends_before: Option<u64>,
+    /// The lowest marker still to be sent whenever its interface gained or lost its carrier.
+    pub(crate) breaks: Vec<u64>,
     /// A marker came under the state that followed: nothing is sent under this one any more.
     pub(crate) over: bool,
 }
@@ -57,6 +59,7 @@ impl Targets {
             }) == state
             {
                 entry.state = state;
+                entry.breaks.push(next_marker);
                 return;
             }
             entry.ends_before = Some(next_marker);
@@ -67,6 +70,7 @@ impl Targets {
             state,
             begins_with: next_marker,
             ends_before: None,
+            breaks: Vec::new(),
             over: false,
         });
         self.generation += 1;
@@ -89,6 +93,15 @@ impl Targets {
 
     /// What is wrong if this marker was sent under `entry`.
     pub(crate) fn outlived(&self, entry: usize, marker: u64) -> Option<(Kind, &'static str)> {
+        self.outlived_when(entry, |change| change <= marker)
+    }
+
+    /// What is wrong if something was sent under `entry` that is `behind` the markers that follow a change.
+    pub(crate) fn outlived_when(
+        &self,
+        entry: usize,
+        behind: impl Fn(u64) -> bool,
+    ) -> Option<(Kind, &'static str)> {
         let Entry {
             state,
             begins_with,
@@ -96,11 +109,14 @@ impl Targets {
             target,
             ..
         } = &self.entries[entry];
-        let ended = ends_before.is_some_and(|end| end <= marker);
-        let disabled = if ended {
-            !self.now(*target)?.enabled
-        } else {
-            !state.enabled && *begins_with <= marker
+        let ended = ends_before.is_some_and(&behind);
+        let successor = self.entries[entry + 1..]
+            .iter()
+            .find(|other| other.target == *target)
+            .map(|other| &other.state);
+        let disabled = match successor.filter(|_| ended) {
+            Some(successor) => !successor.enabled,
+            None => !state.enabled && behind(*begins_with),
         };
         match (disabled, ended) {
             (true, _) => Some((
@@ -113,6 +129,11 @@ impl Targets {
             )),
             (false, false) => None,
         }
+    }
+
+    /// All states that targets were ever in.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// A sentence about a target, with its name in front.

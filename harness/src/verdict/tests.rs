@@ -523,3 +523,186 @@ fn a_flood_is_judged_line_by_line() {
         None,
     );
 }
+
+/// A kernel that is broken where no expectation looks: only the audit against its log notices.
+#[rstest]
+#[case::level(|raw: &str| raw.replacen("12,", "13,", 1), &[Kind::Altered])]
+#[case::sequence(|raw: &str| raw.replacen(",403,", ",402,", 1), &[Kind::Altered, Kind::Unsent])]
+#[case::timestamp(|raw: &str| raw.replacen(",403000,", ",403001,", 1), &[Kind::Altered])]
+#[case::flag(|raw: &str| raw.replacen(",-;", ",c;", 1), &[Kind::Altered])]
+#[case::caller(|raw: &str| raw.replacen(",-;", ",-,caller=T1;", 1), &[Kind::Altered])]
+#[case::unknown_field(|raw: &str| raw.replacen(",-;", ",-,cpu=1;", 1), &[Kind::Altered])]
+#[case::text(|raw: &str| raw.replacen("wanted", "wanted!", 1), &[Kind::Altered])]
+#[case::text_cut(|raw: &str| raw.replacen("wanted text", "wanted", 1), &[Kind::Altered])]
+#[case::dictionary(|raw: &str| format!("{raw} KEY=value\n"), &[Kind::WrongUserdata])]
+fn the_audit_notices_an_altered_extended_message(
+    #[case] break_it: fn(&str) -> String,
+    #[case] kinds: &[Kind],
+) {
+    let mut kernel = Kernel::extended();
+    kernel.send_marker();
+    kernel.print("before");
+    kernel.break_record = break_it;
+    kernel.print("the wanted text");
+    kernel.break_record = str::to_owned;
+    check(&mut kernel, &expect(&["before", "wanted"]), None);
+    found(&mut kernel, kinds);
+}
+
+#[rstest]
+#[case::text("[    0.002000] the wanted!\n", &[Kind::Altered])]
+#[case::timestamp("[    0.002001] the wanted text\n", &[Kind::NotInLog, Kind::Unsent])]
+#[case::rounded("[    0.000000] the wanted text\n", &[Kind::Altered, Kind::Unsent])]
+#[case::no_timestamp("the wanted text\n", &[Kind::Altered])]
+#[case::priority("<6>[    0.002000] the wanted text\n", &[Kind::Altered])]
+#[case::first_line_only("[    0.002000] the wanted\n", &[Kind::Altered])]
+#[case::userdata("[    0.002000] the wanted text\n[    0.002000]  key=value\n", &[Kind::Altered])]
+fn the_audit_notices_an_altered_basic_message(#[case] sent: &str, #[case] kinds: &[Kind]) {
+    let mut kernel = Kernel::basic();
+    kernel.sequence = 0;
+    kernel.send_marker();
+    kernel.print("before");
+    kernel.log(12, "the wanted text");
+    let frame = kernel.frame_of(&kernel.targets[0].settings.clone(), sent.as_bytes());
+    kernel.put(frame);
+    check(&mut kernel, &expect(&["before", "wanted"]), None);
+    found(&mut kernel, kinds);
+}
+
+#[rstest]
+#[case::lost(|payloads: &mut Vec<Vec<u8>>| payloads.clear(), &[Kind::Unsent])]
+#[case::twice(|payloads: &mut Vec<Vec<u8>>| payloads.push(payloads[0].clone()), &[Kind::Repeated])]
+fn the_audit_notices_a_line_that_nobody_expects(
+    #[values(Kernel::basic(), Kernel::extended())] mut kernel: Kernel,
+    #[case] break_it: fn(&mut Vec<Vec<u8>>),
+    #[case] kinds: &[Kind],
+) {
+    kernel.send_marker();
+    kernel.print("before");
+    kernel.break_payloads = break_it;
+    kernel.print("aside");
+    kernel.break_payloads = |_| {};
+    kernel.print("after");
+    check(&mut kernel, &expect(&["before", "after"]), None);
+    found(&mut kernel, kinds);
+}
+
+#[rstest]
+#[case::level(|kernel: &mut Kernel| kernel.set_console_level(4))]
+#[case::unknown_level(|kernel: &mut Kernel| kernel.judge.console_level(crate::verdict::kernel::BOX, None))]
+#[case::carrier(|kernel: &mut Kernel| {
+    let state = kernel.targets[0].clone();
+    kernel.judge.target(0, crate::verdict::TargetState { carries: false, ..state.clone() });
+    kernel.judge.target(0, state);
+})]
+fn the_audit_asks_for_nothing_that_could_rightly_be_lost(#[case] happens: fn(&mut Kernel)) {
+    let mut kernel = Kernel::extended();
+    kernel.send_marker();
+    happens(&mut kernel);
+    kernel.log(12, "lost");
+    kernel.send_marker();
+    found(&mut kernel, &[]);
+}
+
+#[test]
+fn the_audit_notices_records_out_of_order() {
+    let mut kernel = Kernel::basic();
+    let one = kernel.log(12, "one");
+    let two = kernel.log(12, "two");
+    kernel.send_record(&two);
+    kernel.send_record(&one);
+    found(&mut kernel, &[Kind::OutOfOrder]);
+}
+
+#[test]
+fn the_audit_notices_a_replay_that_nobody_asked_for() {
+    let mut kernel = Kernel::basic();
+    let one = kernel.log(12, "one");
+    kernel.send_record(&one);
+    kernel.print("two");
+    kernel.send_record(&one);
+    found(&mut kernel, &[Kind::Repeated]);
+}
+
+#[test]
+fn the_audit_notices_stale_userdata() {
+    let userdata = |state: &mut crate::verdict::TargetState, value: &str| {
+        state
+            .settings
+            .userdata
+            .insert("key".to_owned(), value.to_owned());
+    };
+    let mut kernel = Kernel::extended();
+    let mut state = kernel.targets[0].clone();
+    userdata(&mut state, "old");
+    kernel.judge.target(0, state.clone());
+    kernel.targets[0] = state.clone();
+    kernel.print("a");
+    userdata(&mut state, "new");
+    kernel.judge.target(0, state.clone());
+    kernel.print("may still be old");
+    found(&mut kernel, &[]);
+    kernel.targets[0] = state;
+    kernel.send_marker();
+    kernel.print("is new");
+    found(&mut kernel, &[]);
+    userdata(&mut kernel.targets[0], "old");
+    kernel.print("must not be old");
+    found(&mut kernel, &[Kind::WrongUserdata]);
+}
+
+#[test]
+fn the_audit_knows_a_basic_message_that_is_cut_behind_a_newline() {
+    let text = format!("{}\n{}", "x".repeat(984), "y".repeat(10));
+    let mut kernel = Kernel::basic();
+    kernel.print(&text);
+    kernel.print("after");
+    check(&mut kernel, &expect(&["after"]), None);
+    assert_eq!(
+        kernel.judge.traffic.sightings[0].message.payloads[0].len(),
+        1000
+    );
+    found(&mut kernel, &[]);
+    kernel.break_payloads = |payloads| payloads.truncate(1);
+    kernel.print(&text);
+    found(&mut kernel, &[Kind::Truncated]);
+}
+
+#[test]
+fn the_audit_notices_a_wrong_release() {
+    let mut kernel =
+        Kernel::with(|state| (state.settings.extended, state.settings.release) = (true, true));
+    kernel.break_payloads = |payloads| {
+        let text = String::from_utf8_lossy(&payloads[0]).replacen("117", "118", 1);
+        payloads[0] = text.into_bytes();
+    };
+    kernel.print("a");
+    found(&mut kernel, &[Kind::WrongRelease]);
+}
+
+#[test]
+fn the_audit_says_nothing_of_what_the_log_does_not_tell() {
+    let mut kernel = Kernel::extended();
+    kernel.print("a");
+    let frame = kernel.frame_of(
+        &kernel.targets[0].settings.clone(),
+        b"12,900,900000,-;printed, and not yet read\n",
+    );
+    kernel.put(frame);
+    found(&mut kernel, &[]);
+    kernel.send_marker();
+    found(&mut kernel, &[Kind::NotInLog]);
+}
+
+#[test]
+fn two_targets_that_send_alike_may_bring_each_record_twice() {
+    let mut kernel = Kernel::extended();
+    kernel.add(|state| state.settings.extended = true);
+    kernel.print("a");
+    kernel.print(&"long ".repeat(250));
+    check(&mut kernel, &expect(&["a", "long"]), None);
+    found(&mut kernel, &[]);
+    kernel.break_payloads = |payloads| payloads.push(payloads[0].clone());
+    kernel.print("b");
+    found(&mut kernel, &[Kind::Repeated]);
+}

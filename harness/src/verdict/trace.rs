@@ -125,8 +125,7 @@ impl Trace<'_> {
             .judge
             .console_levels
             .get(&sender)
-            .and_then(|levels| levels.last())
-            .map(|level| level.level);
+            .and_then(|levels| levels.last()?.level);
         if let (Some(console), Some(&level)) = (console, levels.first()) {
             let passes = levels.iter().any(|level| *level < console);
             journey.level = Some(passes);
