@@ -30,7 +30,7 @@ impl Stage<'_> {
                     .plain(node, Request::ConsoleLevel(*level), within)
                     .await?;
                 if done.is_ok() {
-                    self.judge.console_level(node, *level);
+                    self.judge.console_level(node, Some(*level));
                 }
                 Ok(done)
             }
