@@ -14,7 +14,11 @@ use std::{
 use annotate_snippets::Renderer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{report::Exit, scenario, suite::SuiteError};
+use crate::{
+    report::Exit,
+    scenario::schema::{self, Draft},
+    suite::SuiteError,
+};
 
 /// Proves that a kernel's last words reach another machine.
 #[derive(Debug, Parser)]
@@ -214,7 +218,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn schema(arguments: &SchemaArguments) -> Result<Exit, CommandError> {
-    let _ = arguments;
+    let draft = if arguments.draft07 {
+        Draft::Draft07
+    } else {
+        Draft::Draft2020_12
+    };
+    write!(io::stdout(), "{}", schema::schema(draft)).map_err(CommandError::Output)?;
     Ok(Exit::Success)
 }
 

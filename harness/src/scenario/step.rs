@@ -123,6 +123,3 @@ pub(crate) struct Run {
     /// What its standard output must hold, if that is asked.
     pub(crate) prints: Option<String>,
 }
-
-/// A count that is never zero, as `times` in a scenario.
-pub(crate) type Times = NonZeroU32;

@@ -319,7 +319,7 @@ fn asked(
     };
     let destination_mac = match &expect.destination_mac {
         None => None,
-        Some(mac) => Some(self::destination_mac(script, mac, about, mistakes)?),
+        Some(mac) => Some(destination_mac(script, mac, about, mistakes)?),
     };
     Some(Asked {
         format: value(expect.format.as_ref()),
