@@ -39,18 +39,6 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Whether its datagrams look like those of `other`, as far as the file tells.
-    pub(crate) fn is_twin_of(&self, other: &Self) -> bool {
-        let enabled = self.fails.is_none() && self.parameter == other.parameter;
-        let ports =
-            (&self.local_port, &self.remote_port) == (&other.local_port, &other.remote_port);
-        let addresses = (&self.local_ip, &self.remote_ip, &self.remote_mac)
-            == (&other.local_ip, &other.remote_ip, &other.remote_mac);
-        let format = (self.extended, self.release, &self.dev_name)
-            == (other.extended, other.release, &other.dev_name);
-        enabled && self.to == other.to && ports && addresses && format
-    }
-
     /// The ports that it sends to from the start.
     pub(crate) fn remote_ports(&self) -> Vec<u16> {
         match (&self.parameter, &self.remote_port) {

@@ -48,9 +48,24 @@ pub(crate) fn check_headers(
         .release
         .as_ref()
         .filter(|key| !matches!(key.value, Either::One(false)));
+    let prefixed = has_syslog_prefix(script, basic);
     let keys = [
-        ("level", expect.level.as_ref().map(|key| key.span)),
-        ("facility", expect.facility.as_ref().map(|key| key.span)),
+        (
+            "level",
+            expect
+                .level
+                .as_ref()
+                .filter(|_| !prefixed)
+                .map(|key| key.span),
+        ),
+        (
+            "facility",
+            expect
+                .facility
+                .as_ref()
+                .filter(|_| !prefixed)
+                .map(|key| key.span),
+        ),
         ("fragments", expect.fragments.as_ref().map(|key| key.span)),
         ("userdata", expect.userdata.as_ref().map(|key| key.span)),
         ("release", release.map(|key| key.span)),
@@ -64,6 +79,17 @@ pub(crate) fn check_headers(
             format!("`{key}` is asked for, but the messages of `{name}` are basic and have none");
         mistakes.add(of_target(script, basic, span, title));
     }
+}
+
+/// Whether the sender's kernel puts `<PRIORITY>` before basic messages.
+fn has_syslog_prefix(script: &Script<'_, '_>, target: usize) -> bool {
+    let node = script
+        .aims
+        .aim(target)
+        .on
+        .and_then(|on| script.roster.member(on).written);
+    let cmdline = node.and_then(|node| node.cmdline.as_ref());
+    cmdline.is_some_and(|cmdline| cmdline.value.contains("console_msg_format=syslog"))
 }
 
 /// A mistake that the format of `target` makes one.

@@ -101,7 +101,7 @@ impl Aims {
         self.aims.into_iter().filter_map(|aim| aim.target).collect()
     }
 
-    /// One modprobe loads all targets of a sender, so it fails for all of them or for none; and targets must be told apart.
+    /// One modprobe loads all targets of a sender, so it fails for all of them or for none.
     fn check_together(&self, mistakes: &mut Mistakes<'_>) {
         for (index, aim) in self.aims.iter().enumerate() {
             let Some(target) = &aim.target else { continue };
@@ -123,19 +123,6 @@ impl Aims {
                         )
                         .context(other.span, "the first")
                         .help("write the same `fails` in both, or set one up by configfs"),
-                    );
-                }
-                if first.is_twin_of(target) {
-                    mistakes.add(
-                        Mistake::at(
-                            aim.span,
-                            format!(
-                                "`{}` and `{}` cannot be told apart on the wire",
-                                first.name, target.name
-                            ),
-                        )
-                        .context(other.span, "the first")
-                        .help("give one of them its own `local-port` or `remote-port`"),
                     );
                 }
             }

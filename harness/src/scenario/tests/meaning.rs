@@ -509,3 +509,10 @@ fn a_scenario_may_have_no_target() {
     );
     assert!(scenario.targets.is_empty() && scenario.modules().is_empty());
 }
+
+#[test]
+fn basic_messages_have_a_level_where_the_kernel_prefixes_it() {
+    scenario(
+        "title = \"x\"\n[nodes]\nbox = { role = \"sender\", cmdline = \"console_msg_format=syslog\" }\nagent = { role = \"receiver\" }\n[[steps]]\nexpect = { line = \"x\", level = 4 }\n",
+    );
+}
