@@ -77,6 +77,9 @@ pub(crate) struct RunArguments {
     /// Runs each case so many times
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
+    /// Runs a case that fails so many times again; one that passes then is flaky, which is a failure
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) retries: u32,
     /// Stops after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,

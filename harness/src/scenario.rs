@@ -13,7 +13,8 @@ pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod place;
 mod read;
-pub(crate) mod schema;
+#[cfg(test)]
+mod schema;
 pub(crate) mod step;
 pub(crate) mod target;
 mod tree;

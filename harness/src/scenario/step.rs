@@ -1,6 +1,6 @@
 //! The steps of a scenario: actions and expectations, in order.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::scenario::{Absent, Expect, NodeIndex, Place, RemoteMac};
 
