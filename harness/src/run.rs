@@ -110,7 +110,11 @@ async fn with_retries(
         let mut again = case::run(scenario, kernel, setting).await;
         if again.report.outcome == Outcome::Passed {
             let runs = retry + 1;
-            again.report.outcome = Outcome::Flaky { passed: 1, runs, failure };
+            again.report.outcome = Outcome::Flaky {
+                passed: 1,
+                runs,
+                failure,
+            };
             again.report.folder = first.report.folder;
             again.leftovers.extend(first.leftovers);
             return again;

@@ -107,7 +107,9 @@ struct Terminal {
 
 impl Audience for Terminal {
     fn begins(&self, scenario: &Scenario, kernel: &Kernel) {
-        self.progress.borrow_mut().begin(&scenario.name, &kernel.name);
+        self.progress
+            .borrow_mut()
+            .begin(&scenario.name, &kernel.name);
     }
 
     fn ends(&self, finished: &Finished) {
