@@ -3,6 +3,7 @@
 //! Nothing is resolved here; what the keys mean together is [`crate::scenario::meaning`]'s.
 
 pub(crate) mod expectation;
+mod later;
 pub(crate) mod node;
 pub(crate) mod step;
 pub(crate) mod target;

@@ -48,6 +48,10 @@ pub(crate) fn check_headers(
         .release
         .as_ref()
         .filter(|key| !matches!(key.value, Either::One(false)));
+    let userdata = expect
+        .userdata
+        .as_ref()
+        .filter(|userdata| !userdata.value.0.is_empty());
     let prefixed = has_syslog_prefix(script, basic);
     let keys = [
         (
@@ -67,7 +71,7 @@ pub(crate) fn check_headers(
                 .map(|key| key.span),
         ),
         ("fragments", expect.fragments.as_ref().map(|key| key.span)),
-        ("userdata", expect.userdata.as_ref().map(|key| key.span)),
+        ("userdata", userdata.map(|key| key.span)),
         ("release", release.map(|key| key.span)),
     ];
     for (key, span) in keys

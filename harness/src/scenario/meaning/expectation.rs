@@ -9,6 +9,7 @@ use crate::scenario::{
         asked::{asked, check_headers},
         lines::{Common, long, short},
         step::{Script, times},
+        target::Aim,
         value,
     },
     mistake::{Mistake, Mistakes},
@@ -32,7 +33,7 @@ pub(crate) fn expect(
             let at = script
                 .roster
                 .choose(("at", None), RoleWord::Receiver, expect.span, mistakes);
-            check_that_something_can_arrive(script, at, None, expect.span, mistakes);
+            check_that_something_can_arrive(script, at, expect.span, mistakes);
             let expect = lines
                 .zip(at)
                 .map(|(lines, at)| Action::Expect(Expect::plain(at, lines)));
@@ -73,7 +74,9 @@ fn long_expect(
         mistakes,
     );
     let target = target(script, written.target.as_ref(), at, mistakes);
-    check_that_something_can_arrive(script, at, target.flatten(), expect.span, mistakes);
+    if written.target.is_none() {
+        check_that_something_can_arrive(script, at, expect.span, mistakes);
+    }
     check_headers(script, written, (at, target.flatten()), mistakes);
     check_file(script, written, at, mistakes);
     let asked = asked(script, written, (at, target.flatten()), mistakes);
@@ -164,54 +167,57 @@ fn target(
     };
     let index = script.aims.find(name, mistakes)?;
     let aim = script.aims.aim(index);
-    if let (Some(at), Some(to)) = (at, aim.to)
-        && at != to
+    if let (Some(at), Some(on)) = (at, aim.on)
+        && !script.net.reaches(on, at, script.roster)
     {
-        let names = (script.roster.name(to), script.roster.name(at));
-        let mistake = Mistake::at(
-            name.span,
-            format!(
-                "`{}` is aimed at `{}`, not at `{}`",
-                name.value, names.0, names.1
-            ),
+        let names = (script.roster.name(on), script.roster.name(at));
+        let title = format!(
+            "`{}` cannot reach `{}`: there is no way from `{}`",
+            name.value, names.1, names.0
         );
-        mistakes.add(mistake.context(aim.span, "the target"));
+        mistakes.add(Mistake::at(name.span, title).context(aim.span, "the target"));
         return None;
     }
     Some(Some(index))
 }
 
-/// The targets that an expectation is about.
+/// The targets that an expectation is about: the one that is named, else those that are aimed at the receiver, else
+/// (frames for everybody, or for nobody) those that could reach it.
 pub(crate) fn judged(
     script: &Script<'_, '_>,
     at: Option<NodeIndex>,
     target: Option<usize>,
 ) -> Vec<usize> {
-    match target {
-        Some(target) => vec![target],
-        None => script
-            .aims
-            .iter()
-            .enumerate()
-            .filter(|(_, aim)| at.is_some() && aim.to == at)
-            .map(|(index, _)| index)
-            .collect(),
+    let (None, Some(at)) = (target, at) else {
+        return target.into_iter().collect();
+    };
+    let those = |fits: &dyn Fn(&Aim) -> bool| {
+        let aims = script.aims.iter().enumerate().filter(|(_, aim)| fits(aim));
+        aims.map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    let aimed = those(&|aim| aim.to == Some(at));
+    if !aimed.is_empty() {
+        return aimed;
     }
+    those(&|aim| {
+        aim.on
+            .is_none_or(|on| script.net.reaches(on, at, script.roster))
+    })
 }
 
+/// Where no target can send anything and no step loads netconsole by hand, nothing can be expected.
 fn check_that_something_can_arrive(
     script: &Script<'_, '_>,
     at: Option<NodeIndex>,
-    target: Option<usize>,
     span: Span,
     mistakes: &mut Mistakes<'_>,
 ) {
-    let unsure = script.aims.iter().any(|aim| aim.to.is_none());
-    if let (Some(at), true, false) = (at, judged(script, at.into(), target).is_empty(), unsure) {
-        let title = format!(
-            "no target is aimed at `{}`, so no line can be expected there",
-            script.roster.name(at)
-        );
+    let Some(at) = at.filter(|_| !script.loads_netconsole) else {
+        return;
+    };
+    if judged(script, Some(at), None).is_empty() {
+        let name = script.roster.name(at);
+        let title = format!("no target can reach `{name}`, so no line can be expected there");
         mistakes.add(
             Mistake::at(span, title).help("aim a target at it, or expect the lines elsewhere"),
         );

@@ -8,7 +8,7 @@ use crate::scenario::{
     mistake::{Mistake, Mistakes},
     read::{
         Either,
-        form::Address,
+        network::Address,
         scalar::{OrDefault, Port},
         word::Word,
     },

@@ -23,6 +23,8 @@ pub(crate) struct Script<'a, 'f> {
     pub(crate) aims: &'a Aims,
     /// By target: whether it is extended by now.
     pub(crate) extended: Vec<bool>,
+    /// Whether a step has loaded netconsole by hand.
+    pub(crate) loads_netconsole: bool,
 }
 
 /// An action, with the key that names it.
@@ -39,6 +41,7 @@ impl<'a, 'f> Script<'a, 'f> {
             net,
             aims,
             extended: aims.iter().map(|aim| aim.extended).collect(),
+            loads_netconsole: false,
         }
     }
 
@@ -120,7 +123,9 @@ impl<'a, 'f> Script<'a, 'f> {
             return deed(level.span, Some(Action::ConsoleLevel(level.value.get())));
         }
         if let Some(load) = &written.load {
-            return deed(load.span, action::load(&load.value));
+            let load = load.with(action::load(&load.value)?);
+            self.loads_netconsole |= load.value.module() == Some("netconsole");
+            return deed(load.span, Some(load.value));
         }
         if let Some(unload) = &written.unload {
             return deed(unload.span, action::unload(&unload.value));

@@ -1,21 +1,21 @@
 //! Steps as written: one key names the action.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema};
 
 use crate::scenario::{
     mistake::{Mistake, Mistakes, list},
     read::{
-        Either, Many, Map, Read,
-        form::{Address, Wait},
+        Either, Many, Map,
+        form::Wait,
+        network::Address,
         scalar::{Count, Number, Port},
         table::{Keys, table},
         word::Word,
     },
-    tree::{At, Span, Value},
+    tree::{At, Span},
     written::{
         expectation::{Absent, Expect, Short},
+        later::Later,
         target::Fails,
     },
 };
@@ -192,38 +192,6 @@ pub(crate) enum UpDown {
 impl Word for UpDown {
     const WHAT: &'static str = "state of an interface";
     const WORDS: &'static [(&'static str, Self)] = &[("up", Self::Up), ("down", Self::Down)];
-}
-
-/// The value of a step that is not built yet: anything.
-#[derive(Debug, Clone)]
-pub(crate) struct Later;
-
-impl Read for Later {
-    fn expected() -> String {
-        "anything".to_owned()
-    }
-
-    fn fits(_: &Value<'_>) -> bool {
-        true
-    }
-
-    fn read(_: &At<Value<'_>>, _: &mut Mistakes<'_>) -> Option<Self> {
-        Some(Self)
-    }
-}
-
-impl JsonSchema for Later {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Later".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "deprecated": true })
-    }
 }
 
 /// What may stand beside a step's action.
