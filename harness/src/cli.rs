@@ -1,6 +1,8 @@
 //! The command line: what can be asked for, and who does it.
 
 mod check;
+mod fetch;
+mod run;
 
 use std::{
     io::{self, Write},
@@ -12,7 +14,11 @@ use std::{
 use annotate_snippets::Renderer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{report::Exit, scenario, suite::SuiteError};
+use crate::{
+    report::Exit,
+    scenario::schema::{self, Draft},
+    suite::SuiteError,
+};
 
 /// Proves that a kernel's last words reach another machine.
 #[derive(Debug, Parser)]
@@ -71,6 +77,9 @@ pub(crate) struct RunArguments {
     /// Runs each case so many times
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
+    /// Runs a case that fails so many times again; one that passes then is flaky, which is a failure
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) retries: u32,
     /// Stops after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -163,6 +172,18 @@ pub(crate) struct PruneArguments {
 pub(crate) enum CommandError {
     #[error(transparent)]
     Suite(#[from] SuiteError),
+    #[error("`--filter` is no regular expression")]
+    Filter(#[source] regex::Error),
+    #[error("no case is left: none of {0} matches `--filter`")]
+    NothingLeft(usize),
+    #[error(transparent)]
+    Vm(#[from] lastwords_vm::error::Error),
+    #[error(transparent)]
+    Qemu(#[from] lastwords_vm::qemu::QemuError),
+    #[error("the folder `{}` cannot be made", .path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("the program's runtime cannot be started")]
+    Runtime(#[source] io::Error),
     #[error("results cannot be written")]
     Output(#[source] io::Error),
 }
@@ -170,8 +191,15 @@ pub(crate) enum CommandError {
 impl CommandError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Suite(_) => Exit::Usage,
-            Self::Output(_) => Exit::NoVerdict,
+            Self::Suite(_)
+            | Self::Filter(_)
+            | Self::NothingLeft(_)
+            | Self::Vm(lastwords_vm::error::Error::SourceSyntax { .. }) => Exit::Usage,
+            Self::Vm(_)
+            | Self::Qemu(_)
+            | Self::Folder { .. }
+            | Self::Runtime(_)
+            | Self::Output(_) => Exit::NoVerdict,
         }
     }
 }
@@ -180,9 +208,9 @@ impl CommandError {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match cli.command {
-        Command::Run(arguments) => todo!("{arguments:?}"),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
-        Command::Kernel(command) => todo!("{command:?}"),
+        Command::Kernel(command) => fetch::kernel(&command),
         Command::Schema(arguments) => schema(&arguments),
     };
     exit.unwrap_or_else(|error| {
@@ -193,7 +221,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn schema(arguments: &SchemaArguments) -> Result<Exit, CommandError> {
-    let _ = arguments;
+    let draft = if arguments.draft07 {
+        Draft::Draft07
+    } else {
+        Draft::Draft2020_12
+    };
+    write!(io::stdout(), "{}", schema::schema(draft)).map_err(CommandError::Output)?;
     Ok(Exit::Success)
 }
 

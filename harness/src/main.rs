@@ -5,8 +5,10 @@ mod kernel;
 mod lab;
 mod netconsole;
 mod report;
+mod run;
 mod scenario;
 mod suite;
+mod verdict;
 
 use std::process::ExitCode;
 

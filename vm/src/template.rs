@@ -4,7 +4,7 @@
 //! copy-on-write view of the memory, so nothing that a guest does reaches the template.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -15,17 +15,24 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    machine::{Machine, Memory},
+    cache::{Cache, Entry, Shelf},
+    error,
+    machine::{Accelerator, Machine, Memory},
     qemu::{self, Qemu, QemuError},
     qmp::{Qmp, QmpError},
 };
 
 /// Raised whenever what a template holds changes its meaning.
 const VERSION: u32 = 1;
+/// The file that describes a template.
+const DESCRIPTION: &str = "description.json";
 
 /// Why there is no template.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] error::Error),
     /// Its folder cannot be used.
     #[error("the template folder `{}` cannot be used", .path.display())]
     Folder {
@@ -67,10 +74,10 @@ struct Description {
     answer: Value,
 }
 
-/// A folder of templates.
+/// The templates of a cache.
 #[derive(Debug, Clone)]
 pub struct Templates {
-    folder: PathBuf,
+    cache: Cache,
 }
 
 /// A guest that was started from a template.
@@ -81,16 +88,23 @@ pub struct Restored {
     /// The guest's answer to the prelude, given when the template was made.
     pub answer: Value,
     /// Kept while the machine runs: pruning leaves templates in use alone.
-    pub lock: File,
+    pub entry: Entry,
     /// Why an existing template was thrown away, if one was.
     pub renewed: Option<String>,
 }
 
+/// What a template is made from and started with.
+struct Recipe<'a> {
+    machine: &'a Machine,
+    initramfs: &'a [u8],
+    prelude: &'a Value,
+}
+
 impl Templates {
-    /// Templates in `folder`, which is made if need be.
-    pub fn open(folder: PathBuf) -> Result<Self, TemplateError> {
-        fs::create_dir_all(&folder).map_err(wrong(&folder))?;
-        Ok(Self { folder })
+    /// The templates in `cache`.
+    #[must_use]
+    pub fn new(cache: Cache) -> Self {
+        Self { cache }
     }
 
     /// Starts `machine` from its template, which is made first where there is none, or none that restores.
@@ -103,70 +117,74 @@ impl Templates {
         prelude: &Value,
         cards: Vec<OwnedFd>,
     ) -> Result<Restored, TemplateError> {
-        let key = key(machine, initramfs, prelude)?;
-        let path = self.folder.join(&key);
-        let lock = self.lock(&key)?;
+        let recipe = Recipe {
+            machine,
+            initramfs,
+            prelude,
+        };
+        let key = recipe.key()?;
         let mut renewed = None;
-        for attempt in 0..2 {
-            if !path.join("description.json").exists() {
-                self.make(&path, &lock, machine, initramfs, prelude).await?;
-            }
-            lock.lock_shared().map_err(wrong(&path))?;
-            let copies = duplicates(&cards).map_err(wrong(&path))?;
-            match restore(&path, machine, copies).await {
+        loop {
+            let entry = self.entry(&key, &recipe).await?;
+            let folder = entry.folder().to_owned();
+            let copies = duplicates(&cards).map_err(wrong(&folder))?;
+            match restore(&folder, machine, copies).await {
                 Ok((qemu, answer)) => {
                     return Ok(Restored {
                         qemu,
                         answer,
-                        lock,
+                        entry,
                         renewed,
                     });
                 }
                 Err(error @ TemplateError::Qemu(QemuError::Missing)) => return Err(error),
-                Err(error) if attempt == 0 => {
-                    renewed = Some(error.to_string());
-                    lock.lock().map_err(wrong(&path))?;
-                    remove(&path)?;
-                }
+                Err(error) if renewed.is_none() => renewed = Some(error.to_string()),
                 Err(error) => return Err(error),
             }
+            drop(entry);
+            let lock = self.locked(&key, File::lock).await?;
+            self.cache
+                .discard(&self.cache.folder(Shelf::Templates, &key))?;
+            drop(lock);
         }
-        Err(TemplateError::Torn(
-            "it was made twice and restored neither time".to_owned(),
-        ))
     }
 
-    fn lock(&self, key: &str) -> Result<File, TemplateError> {
-        let path = self.folder.join(format!("{key}.lock"));
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(wrong(&path))
+    /// The template's folder, made where it is not there yet.
+    async fn entry(&self, key: &str, recipe: &Recipe<'_>) -> Result<Entry, TemplateError> {
+        loop {
+            let shared = self.locked(key, File::lock_shared).await?;
+            if let Ok(entry) = self.cache.taken(Shelf::Templates, key, &is_whole, shared) {
+                return Ok(entry);
+            }
+            let _alone = self.locked(key, File::lock).await?;
+            let folder = self.cache.folder(Shelf::Templates, key);
+            // Another run may have made it while this one waited for the lock.
+            if !is_whole(&folder) {
+                self.cache.discard(&folder)?;
+                self.cache
+                    .needs_room(u64::from(recipe.machine.memory) << 20)?;
+                let staging = self.cache.staging()?;
+                recipe.save(staging.path()).await?;
+                let shelf = folder.parent().unwrap_or(&folder);
+                fs::create_dir_all(shelf).map_err(wrong(shelf))?;
+                staging.publish(&folder)?;
+            }
+        }
     }
 
-    /// Makes the template under an exclusive lock, unless somebody else did while this one waited for it.
-    async fn make(
+    /// Waits for a lock on a thread of its own: whoever holds it may be another case of this very run.
+    async fn locked(
         &self,
-        path: &Path,
-        lock: &File,
-        machine: &Machine,
-        initramfs: &[u8],
-        prelude: &Value,
-    ) -> Result<(), TemplateError> {
-        lock.lock().map_err(wrong(path))?;
-        if path.join("description.json").exists() {
-            return Ok(());
-        }
-        // What a killed run left half made; the lock says that nobody is at it.
-        remove(path)?;
-        fs::create_dir_all(path).map_err(wrong(path))?;
-        let made = save(path, machine, initramfs, prelude).await;
-        if made.is_err() {
-            let _ = remove(path);
-        }
-        made
+        key: &str,
+        lock: fn(&File) -> io::Result<()>,
+    ) -> Result<File, TemplateError> {
+        let (path, file) = self.cache.lock_file(Shelf::Templates, key)?;
+        let waiting = tokio::task::spawn_blocking(move || lock(&file).map(|()| file));
+        waiting
+            .await
+            .map_err(io::Error::other)
+            .flatten()
+            .map_err(wrong(&path))
     }
 }
 
@@ -175,75 +193,79 @@ fn wrong(path: &Path) -> impl FnOnce(io::Error) -> TemplateError + use<> {
     move |source| TemplateError::Folder { path, source }
 }
 
-fn remove(path: &Path) -> Result<(), TemplateError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(wrong(path)(error)),
-        _ => Ok(()),
-    }
+/// Whether a template's folder was finished: its description is written last.
+fn is_whole(folder: &Path) -> bool {
+    folder.join(DESCRIPTION).is_file()
 }
 
 fn duplicates(cards: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
     cards.iter().map(OwnedFd::try_clone).collect()
 }
 
-/// Everything that went in: machine, kernel, initramfs, QEMU itself.
-fn key(machine: &Machine, initramfs: &[u8], prelude: &Value) -> Result<String, TemplateError> {
-    let program = qemu::program()?;
-    let mut hash = Sha256::new();
-    for file in [&program, &machine.kernel] {
-        let metadata = fs::metadata(file).map_err(wrong(file))?;
-        let modified = metadata.modified().map_err(wrong(file))?;
-        hash.update(format!(
-            "{} {} {modified:?}\n",
-            file.display(),
-            metadata.len()
-        ));
+impl Recipe<'_> {
+    /// Everything that goes in: machine, kernel, initramfs, QEMU itself.
+    fn key(&self) -> Result<String, TemplateError> {
+        let program = qemu::program()?;
+        let mut hash = Sha256::new();
+        for file in [&program, &self.machine.kernel] {
+            let metadata = fs::metadata(file).map_err(wrong(file))?;
+            let modified = metadata.modified().map_err(wrong(file))?;
+            hash.update(format!(
+                "{} {} {modified:?}\n",
+                file.display(),
+                metadata.len()
+            ));
+        }
+        if self.machine.accelerator == Accelerator::Kvm {
+            // The guest sees the host's processor, and its state fits no other.
+            hash.update(
+                fs::read("/proc/cpuinfo")
+                    .unwrap_or_default()
+                    .split(|byte| *byte == b'\n')
+                    .take(26)
+                    .flatten()
+                    .copied()
+                    .collect::<Vec<u8>>(),
+            );
+        }
+        hash.update(format!("{VERSION} {:?} {}\n", self.machine, self.prelude));
+        hash.update(self.initramfs);
+        Ok(hash
+            .finalize()
+            .iter()
+            .take(16)
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
-    hash.update(format!("{VERSION} {machine:?} {prelude}\n"));
-    hash.update(initramfs);
-    Ok(hash
-        .finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+
+    /// Boots the machine, asks the prelude, saves.
+    async fn save(&self, folder: &Path) -> Result<(), TemplateError> {
+        let (memory, state) = (folder.join("memory"), folder.join("state"));
+        let (cards, _ends) = unplugged(self.machine).map_err(wrong(folder))?;
+        let shared = Memory::Shared(memory.clone());
+        let mut qemu = Qemu::start(self.machine, &shared, Some(self.initramfs), cards, &[]).await?;
+        qemu.ready().await?;
+        qemu.channel
+            .ask(self.prelude)
+            .await
+            .map_err(QemuError::from)?;
+        let answer: Value = qemu.channel.answer().await.map_err(QemuError::from)?;
+        qemu.qmp.execute("stop", Value::Null).await?;
+        capabilities(&mut qemu.qmp).await?;
+        let quoted = state.display().to_string().replace('\'', r"'\''");
+        qemu.qmp
+            .execute(
+                "migrate",
+                json!({ "uri": format!("exec:cat > '{quoted}'") }),
+            )
+            .await?;
+        completed(&mut qemu.qmp, "save").await?;
+        qemu.end().await.map_err(wrong(folder))?;
+        describe(folder, &memory, &state, answer)
+    }
 }
 
-/// Boots the machine, asks the prelude, saves.
-async fn save(
-    path: &Path,
-    machine: &Machine,
-    initramfs: &[u8],
-    prelude: &Value,
-) -> Result<(), TemplateError> {
-    let (memory, state) = (path.join("memory"), path.join("state"));
-    let (cards, _ends) = unplugged(machine).map_err(wrong(path))?;
-    let mut qemu = Qemu::start(
-        machine,
-        &Memory::Shared(memory.clone()),
-        Some(initramfs),
-        cards,
-        &[],
-    )
-    .await?;
-    qemu.ready().await?;
-    qemu.channel.ask(prelude).await.map_err(QemuError::from)?;
-    let answer: Value = qemu.channel.answer().await.map_err(QemuError::from)?;
-    qemu.qmp.execute("stop", Value::Null).await?;
-    capabilities(&mut qemu.qmp).await?;
-    let quoted = state.display().to_string().replace('\'', r"'\''");
-    qemu.qmp
-        .execute(
-            "migrate",
-            json!({ "uri": format!("exec:cat > '{quoted}'") }),
-        )
-        .await?;
-    completed(&mut qemu.qmp, "save").await?;
-    qemu.end().await.map_err(wrong(path))?;
-    describe(path, &memory, &state, answer)
-}
-
-/// Writes the description last and at once: a template without one is half made.
+/// Writes the description.
 fn describe(path: &Path, memory: &Path, state: &Path, answer: Value) -> Result<(), TemplateError> {
     let saved = fs::read(state).map_err(wrong(state))?;
     let description = Description {
@@ -254,9 +276,7 @@ fn describe(path: &Path, memory: &Path, state: &Path, answer: Value) -> Result<(
         answer,
     };
     let text = serde_json::to_vec(&description).map_err(|error| wrong(path)(error.into()))?;
-    let draft = path.join("description.draft");
-    fs::write(&draft, text).map_err(wrong(&draft))?;
-    fs::rename(&draft, path.join("description.json")).map_err(wrong(&draft))
+    fs::write(path.join(DESCRIPTION), text).map_err(wrong(path))
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -269,7 +289,7 @@ fn sha256(bytes: &[u8]) -> String {
 /// Reads a template and compares it with what it says of itself.
 fn intact(path: &Path) -> Result<Description, TemplateError> {
     let torn = |error: &dyn std::fmt::Display| TemplateError::Torn(error.to_string());
-    let text = fs::read(path.join("description.json")).map_err(|error| torn(&error))?;
+    let text = fs::read(path.join(DESCRIPTION)).map_err(|error| torn(&error))?;
     let description: Description = serde_json::from_slice(&text).map_err(|error| torn(&error))?;
     let state = fs::read(path.join("state")).map_err(|error| torn(&error))?;
     if state.len() as u64 != description.state_size || sha256(&state) != description.state_sha256 {

@@ -26,20 +26,23 @@ impl Stage<'_> {
         let (node, within) = (step.on, step.within);
         match &step.action {
             Action::ConsoleLevel(level) => {
-                let done = self.plain(node, Request::ConsoleLevel(*level), within).await?;
-                if done.is_ok() {
-                    self.judge.console_level(node, *level);
-                }
-                Ok(done)
+                self.judge.console_level(node, Some(*level));
+                self.plain(node, Request::ConsoleLevel(*level), within)
+                    .await
             }
             Action::Load { module, parameters } if module == "netconsole" => {
                 self.load_netconsole(node, parameters, within).await
             }
             Action::Load { module, parameters } => {
-                let request = Request::Load { module: module.clone(), parameters: parameters.clone() };
+                let request = Request::Load {
+                    module: module.clone(),
+                    parameters: parameters.clone(),
+                };
                 self.plain(node, request, within).await
             }
-            Action::Unload { module, if_loaded } => self.unload(node, module, *if_loaded, within).await,
+            Action::Unload { module, if_loaded } => {
+                self.unload(node, module, *if_loaded, within).await
+            }
             Action::Kmsg(kmsg) => self.plain(node, written(kmsg), within).await,
             Action::Set(set) => self.set(node, set, within).await,
             Action::Link(change) => self.change_link(node, change, within).await,
@@ -47,8 +50,13 @@ impl Stage<'_> {
             Action::WaitForCarrier { interface } => {
                 let interface = self.scenario.node(node).interfaces[*interface].name.clone();
                 // The guest's own deadline comes first: its refusal says more than our silence.
-                let request = Request::WaitForCarrier { interface: interface.clone(), within };
-                let done = self.plain(node, request, within + Duration::from_secs(5)).await?;
+                let request = Request::WaitForCarrier {
+                    interface: interface.clone(),
+                    within,
+                };
+                let done = self
+                    .plain(node, request, within + Duration::from_secs(5))
+                    .await?;
                 if done.is_ok() {
                     self.set_carrier(node, &interface, true);
                 }
@@ -58,13 +66,28 @@ impl Stage<'_> {
         }
     }
 
-    async fn plain(&mut self, node: NodeIndex, request: Request, within: Duration) -> Result<Done, Trouble> {
+    async fn plain(
+        &mut self,
+        node: NodeIndex,
+        request: Request,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
         Ok(self.ask(node, &request, within).await?.map(drop))
     }
 
     /// Loads netconsole: without parameters, with those of its targets, as `/etc/modprobe.d` would have it.
-    async fn load_netconsole(&mut self, node: NodeIndex, parameters: &str, within: Duration) -> Result<Done, Trouble> {
-        let has_targets = |via: Via| self.scenario.targets.iter().any(|target| target.on == node && target.via == via);
+    async fn load_netconsole(
+        &mut self,
+        node: NodeIndex,
+        parameters: &str,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let has_targets = |via: Via| {
+            self.scenario
+                .targets
+                .iter()
+                .any(|target| target.on == node && target.via == via)
+        };
         if parameters.is_empty() && has_targets(Via::Modprobe) {
             return match self.load_targets(node).await {
                 Ok(()) => Ok(Ok(())),
@@ -75,7 +98,10 @@ impl Stage<'_> {
                 Err(error) => Err(error),
             };
         }
-        let request = Request::Load { module: "netconsole".to_owned(), parameters: parameters.to_owned() };
+        let request = Request::Load {
+            module: "netconsole".to_owned(),
+            parameters: parameters.to_owned(),
+        };
         self.plain(node, request, within).await
     }
 
@@ -87,7 +113,16 @@ impl Stage<'_> {
         if_loaded: bool,
         within: Duration,
     ) -> Result<Done, Trouble> {
-        let done = self.plain(node, Request::Unload { module: module.to_owned(), if_loaded }, within).await?;
+        let done = self
+            .plain(
+                node,
+                Request::Unload {
+                    module: module.to_owned(),
+                    if_loaded,
+                },
+                within,
+            )
+            .await?;
         if module == "netconsole" && done.is_ok() {
             self.flush(node).await?;
             for (index, target) in self.scenario.targets.iter().enumerate() {
@@ -104,7 +139,10 @@ impl Stage<'_> {
     async fn set(&mut self, node: NodeIndex, set: &Set, within: Duration) -> Result<Done, Trouble> {
         let target = &self.scenario.targets[set.target];
         let Some(state) = self.judge.targets.now(set.target) else {
-            return Ok(Err(Refusal::ours(format!("setting target `{}`", target.name), "it is not there")));
+            return Ok(Err(Refusal::ours(
+                format!("setting target `{}`", target.name),
+                "it is not there",
+            )));
         };
         let (mut settings, was_enabled) = (state.settings.clone(), state.enabled);
         let mut writes = self.attribute_writes(set, &mut settings);
@@ -118,7 +156,11 @@ impl Stage<'_> {
             return Ok(Err(refusal));
         }
         self.flush(node).await?;
-        let enabled = if cycles || set.enabled.is_some() { enable } else { was_enabled };
+        let enabled = if cycles || set.enabled.is_some() {
+            enable
+        } else {
+            was_enabled
+        };
         self.declare(set.target, settings, enabled);
         if !enable {
             return Ok(Ok(()));
@@ -174,8 +216,15 @@ impl Stage<'_> {
     }
 
     /// The judge hears of a lost carrier before and of a new one after: in between frames may come or not.
-    async fn change_link(&mut self, node: NodeIndex, change: &LinkChange, within: Duration) -> Result<Done, Trouble> {
-        let interface = self.scenario.node(node).interfaces[change.interface].name.clone();
+    async fn change_link(
+        &mut self,
+        node: NodeIndex,
+        change: &LinkChange,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let interface = self.scenario.node(node).interfaces[change.interface]
+            .name
+            .clone();
         if let Some(carrier) = change.carrier {
             let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
                 return Err(Failed::Died("the machine ended".to_owned()).into());
@@ -190,7 +239,10 @@ impl Stage<'_> {
         let Some(up) = change.up else {
             return Ok(Ok(()));
         };
-        let request = Request::SetUp { interface: interface.clone(), up };
+        let request = Request::SetUp {
+            interface: interface.clone(),
+            up,
+        };
         let done = self.plain(node, request, within).await?;
         if done.is_ok() && !up {
             self.flush(node).await?;
@@ -200,22 +252,39 @@ impl Stage<'_> {
     }
 
     /// Runs a program; a status that is not 0 is a refusal.
-    async fn run_program(&mut self, node: NodeIndex, run: &Run, within: Duration) -> Result<Done, Trouble> {
-        let request = Request::Run { command: run.command.clone(), within };
-        let ran = match self.ask(node, &request, within + Duration::from_secs(5)).await? {
+    async fn run_program(
+        &mut self,
+        node: NodeIndex,
+        run: &Run,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let request = Request::Run {
+            command: run.command.clone(),
+            within,
+        };
+        let ran = match self
+            .ask(node, &request, within + Duration::from_secs(5))
+            .await?
+        {
             Ok(Answer::Ran(ran)) => ran,
             Ok(other) => return Err(Error::Answer(format!("{other:?}")).into()),
             Err(refusal) => return Ok(Err(refusal)),
         };
         let doing = run.command.join(" ");
         if ran.status != Some(0) {
-            let status = ran.status.map_or("a signal".to_owned(), |status| format!("status {status}"));
-            return Ok(Err(Refusal::ours(doing, format!("it ended with {status}: {}{}", ran.output, ran.errors))));
+            let status = ran
+                .status
+                .map_or("a signal".to_owned(), |status| format!("status {status}"));
+            return Ok(Err(Refusal::ours(
+                doing,
+                format!("it ended with {status}: {}{}", ran.output, ran.errors),
+            )));
         }
         match &run.prints {
-            Some(text) if !ran.output.contains(text.as_str()) => {
-                Ok(Err(Refusal::ours(doing, format!("it does not print `{text}` but `{}`", ran.output.trim_end()))))
-            }
+            Some(text) if !ran.output.contains(text.as_str()) => Ok(Err(Refusal::ours(
+                doing,
+                format!("it does not print `{text}` but `{}`", ran.output.trim_end()),
+            ))),
             _ => Ok(Ok(())),
         }
     }
@@ -223,7 +292,10 @@ impl Stage<'_> {
     /// Waits until all frames that the guest has given its cards are here.
     pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
         if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
-            self.lab.drive(guest.qemu.flush()).await.map_err(Error::from)?;
+            self.lab
+                .drive(guest.qemu.flush())
+                .await
+                .map_err(Error::from)?;
         }
         self.drain();
         Ok(())
@@ -231,7 +303,11 @@ impl Stage<'_> {
 }
 
 fn written(kmsg: &Kmsg) -> Request {
-    Request::Kmsg { records: kmsg.records.clone(), level: kmsg.level, newline: kmsg.newline }
+    Request::Kmsg {
+        records: kmsg.records.clone(),
+        level: kmsg.level,
+        newline: kmsg.newline,
+    }
 }
 
 fn write(target: &str, attribute: &str, value: &str) -> ConfigfsChange {
@@ -245,10 +321,17 @@ fn userdata_changes(target: &str, set: &Set, settings: &mut Settings) -> Vec<Con
         let folder = format!("{target}/userdata/{key}");
         match value {
             Some(value) => {
-                if settings.userdata.insert(key.clone(), value.clone()).is_none() {
+                if settings
+                    .userdata
+                    .insert(key.clone(), value.clone())
+                    .is_none()
+                {
                     changes.push(ConfigfsChange::Make(folder.clone()));
                 }
-                changes.push(ConfigfsChange::Write(format!("{folder}/value"), value.clone()));
+                changes.push(ConfigfsChange::Write(
+                    format!("{folder}/value"),
+                    value.clone(),
+                ));
             }
             None => {
                 settings.userdata.remove(key);

@@ -2,23 +2,22 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
-use lastwords_vm::{kernel::Kernel, machine::Accelerator, template::Templates};
+use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
 use crate::{
     kernel::Request,
     lab::Lab,
     report::{CaseReport, Outcome, Timing},
     run::{
-        Error,
-        evidence,
-        guest::{Guest, Plan},
+        Error, evidence,
+        guest::Plan,
         interrupt::Interrupt,
         need,
-        stage::{Stage, chain},
+        stage::Stage,
         targets::{is_wanted, wanted_name},
         trouble::{Failed, Trouble},
     },
-    scenario::{Action, Node, NodeIndex, Scenario, Step, needs::KernelVersion},
+    scenario::{Action, Node, NodeIndex, Scenario, Step},
 };
 
 /// The time that a guest has for what prepares a scenario.
@@ -52,7 +51,10 @@ impl Clock {
     async fn time<T>(&mut self, what: impl Into<String>, work: impl Future<Output = T>) -> T {
         let start = Instant::now();
         let result = work.await;
-        self.timings.push(Timing { what: what.into(), took: start.elapsed() });
+        self.timings.push(Timing {
+            what: what.into(),
+            took: start.elapsed(),
+        });
         result
     }
 }
@@ -74,30 +76,42 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
         notes: Vec::new(),
     };
     let mut leftovers = Vec::new();
-    if let Some(outcome) = need::unmet(scenario, kernel) {
-        report.outcome = outcome;
-    } else {
-        let mut clock = Clock::default();
-        match build(scenario, kernel, setting, &mut clock).await {
-            Ok(mut stage) => {
-                let played = play(&mut stage, &mut clock).await;
-                report.outcome = evidence::outcome(&stage, kernel, played);
-                report.arrived.clone_from(&stage.passed);
-                report.notes = evidence::notes(&stage);
-                report.folder = evidence::keep(&stage, &mut report, setting);
-                leftovers = clock.time("teardown", stage.down()).await;
+    match need::unmet(scenario, kernel) {
+        Err(error) => {
+            report.outcome = Outcome::Error {
+                causes: causes(&error),
             }
-            Err(error) => report.outcome = Outcome::Error { causes: causes(&error) },
         }
-        report.timings = clock.timings;
+        Ok(Some(outcome)) => report.outcome = outcome,
+        Ok(None) => {
+            let mut clock = Clock::default();
+            match build(scenario, kernel, setting, &mut clock).await {
+                Ok(mut stage) => {
+                    let played = play(&mut stage, &mut clock).await;
+                    report.outcome = evidence::outcome(&stage, kernel, played);
+                    report.arrived.clone_from(&stage.passed);
+                    report.notes = evidence::notes(&stage);
+                    report.folder = evidence::keep(&stage, &mut report, setting);
+                    leftovers = clock.time("teardown", stage.down()).await;
+                }
+                Err(error) => {
+                    report.outcome = Outcome::Error {
+                        causes: causes(&error),
+                    }
+                }
+            }
+            report.timings = clock.timings;
+        }
     }
     report.duration = start.elapsed();
     Finished { report, leftovers }
 }
 
 /// An error and its causes, each a line.
-fn causes(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect()
 }
 
 /// Builds the lab and starts its guests.
@@ -108,8 +122,10 @@ async fn build<'scenario>(
     clock: &mut Clock,
 ) -> Result<Stage<'scenario>, Error> {
     let needs_netconsole = !scenario.targets.is_empty();
-    if needs_netconsole && !kernel.modules.has("netconsole") {
-        return Err(Error::NoNetconsole { kernel: kernel.name.clone() });
+    if needs_netconsole && need::presence(kernel, "netconsole")? == Presence::Absent {
+        return Err(Error::NoNetconsole {
+            kernel: kernel.name.clone(),
+        });
     }
     let (lab, mut nics) = Lab::new(scenario)?;
     let mut stage = Stage::new(scenario, lab, setting.interrupt.clone());
@@ -134,7 +150,9 @@ async fn build<'scenario>(
 
 fn senders(scenario: &Scenario) -> impl Iterator<Item = (NodeIndex, &Node)> {
     let nodes = scenario.nodes.iter().enumerate();
-    nodes.map(|(index, node)| (NodeIndex(index), node)).filter(|(_, node)| node.sender().is_some())
+    nodes
+        .map(|(index, node)| (NodeIndex(index), node))
+        .filter(|(_, node)| node.sender().is_some())
 }
 
 /// A step that was being done when trouble came.
@@ -148,14 +166,26 @@ async fn play<'scenario>(
     stage: &mut Stage<'scenario>,
     clock: &mut Clock,
 ) -> Result<(), Interrupted<'scenario>> {
-    let before = |trouble| Interrupted { step: None, trouble };
-    clock.time("prepare", prepare(stage)).await.map_err(before)?;
-    clock.time("targets", stage.set_targets_up()).await.map_err(before)?;
+    let before = |trouble| Interrupted {
+        step: None,
+        trouble,
+    };
+    clock
+        .time("prepare", prepare(stage))
+        .await
+        .map_err(before)?;
+    clock
+        .time("targets", stage.set_targets_up())
+        .await
+        .map_err(before)?;
     let scenario = stage.scenario;
     for step in &scenario.steps {
         let what = format!("step {}", step.place);
         let done = clock.time(what, one(stage, step)).await;
-        done.map_err(|trouble| Interrupted { step: Some(step), trouble })?;
+        done.map_err(|trouble| Interrupted {
+            step: Some(step),
+            trouble,
+        })?;
     }
     clock.time("audit", stage.audit()).await.map_err(before)
 }
@@ -176,7 +206,9 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
             mac: interface.mac,
             addresses: interface.addresses.clone(),
         }));
-        let prepared = stage.ask(index, &Request::Batch(requests), PREPARE_WITHIN).await?;
+        let prepared = stage
+            .ask(index, &Request::Batch(requests), PREPARE_WITHIN)
+            .await?;
         prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?;
     }
     Ok(())
@@ -193,8 +225,10 @@ async fn one(stage: &mut Stage<'_>, step: &Step) -> Result<(), Trouble> {
         (Ok(()), None) => Ok(()),
         (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => Ok(()),
         (Err(refusal), _) => Err(refusal.into()),
-        (Ok(()), Some(wanted)) => {
-            Err(Failed::NotRefused(format!("it should fail{}, and the kernel did it", wanted_name(wanted))).into())
-        }
+        (Ok(()), Some(wanted)) => Err(Failed::NotRefused(format!(
+            "it should fail{}, and the kernel did it",
+            wanted_name(wanted)
+        ))
+        .into()),
     }
 }

@@ -2,18 +2,20 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use lastwords_vm::{channel::ChannelError, qemu::QemuError, qmp::QmpError, template::TemplateError};
+use lastwords_vm::{
+    channel::ChannelError, qemu::QemuError, qmp::QmpError, template::TemplateError,
+};
 
 use crate::{
     kernel::Refusal,
-    lab::{BuildError, probe::ProbeError, capture::CaptureError},
+    lab::{BuildError, capture::CaptureError, probe::ProbeError},
 };
 
 /// A run, or a case of it, that came to no verdict.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error(transparent)]
-    Vm(#[from] lastwords_vm::Error),
+    Vm(#[from] lastwords_vm::error::Error),
     #[error("the guest could not be started")]
     Qemu(#[from] QemuError),
     #[error("the guest could not be started")]
@@ -28,7 +30,9 @@ pub(crate) enum Error {
         within: Duration,
         said: String,
     },
-    #[error("kernel {kernel} has no netconsole\n(it needs CONFIG_NETCONSOLE=y or =m; with --modules, the folder must hold netconsole.ko)")]
+    #[error(
+        "kernel {kernel} has no netconsole\n(it needs CONFIG_NETCONSOLE=y or =m; with --modules, the folder must hold netconsole.ko)"
+    )]
     NoNetconsole { kernel: String },
     #[error("the sender could not be set up")]
     Sender(#[source] Refusal),

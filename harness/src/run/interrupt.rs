@@ -15,7 +15,11 @@ impl Interrupt {
     /// Listens for SIGINT, SIGTERM and SIGHUP from now on.
     pub(crate) fn listen() -> io::Result<Self> {
         let (sender, receiver) = watch::channel(false);
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        for kind in [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ] {
             let mut signals = signal(kind)?;
             let sender = sender.clone();
             tokio::spawn(async move {

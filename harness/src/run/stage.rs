@@ -97,7 +97,11 @@ impl<'scenario> Stage<'scenario> {
     /// A stage without guests.
     pub(crate) fn new(scenario: &'scenario Scenario, lab: Lab, interrupt: Interrupt) -> Self {
         let token = token();
-        let scene = Scene { token: token.clone(), nodes: scenario.nodes.clone(), releases: BTreeMap::new() };
+        let scene = Scene {
+            token: token.clone(),
+            nodes: scenario.nodes.clone(),
+            releases: BTreeMap::new(),
+        };
         Self {
             scenario,
             lab,
@@ -115,8 +119,14 @@ impl<'scenario> Stage<'scenario> {
 
     /// Takes a guest that is ready.
     pub(crate) fn admit(&mut self, guest: Guest) {
-        self.judge.scene.releases.insert(guest.node, guest.release.clone());
-        let boot_log = Answer::Log { records: guest.boot_log.clone(), lost: 0 };
+        self.judge
+            .scene
+            .releases
+            .insert(guest.node, guest.release.clone());
+        let boot_log = Answer::Log {
+            records: guest.boot_log.clone(),
+            lost: 0,
+        };
         self.log(guest.node, boot_log);
         self.guests.push(guest);
     }
@@ -213,7 +223,11 @@ impl<'scenario> Stage<'scenario> {
     }
 
     /// Reads what is new in the kernel log of `node`, and hands it to the judge.
-    pub(crate) async fn read_log(&mut self, node: NodeIndex, within: Duration) -> Result<(), Silence> {
+    pub(crate) async fn read_log(
+        &mut self,
+        node: NodeIndex,
+        within: Duration,
+    ) -> Result<(), Silence> {
         match self.ask(node, &Request::ReadLog, within).await? {
             Ok(answer) => self.log(node, answer),
             Err(refusal) => self.faults.push(refusal.to_string()),
@@ -230,12 +244,16 @@ impl<'scenario> Stage<'scenario> {
                 for record in records {
                     match Record::parse(record.as_bytes()) {
                         Ok(parsed) => self.judge.log(node, parsed),
-                        Err(error) => self.faults.push(format!("a kernel log record does not read: {error}")),
+                        Err(error) => self
+                            .faults
+                            .push(format!("a kernel log record does not read: {error}")),
                     }
                     kept.keep(record);
                 }
             }
-            Answer::Batch(answers) => answers.into_iter().for_each(|answer| self.log(node, answer)),
+            Answer::Batch(answers) => answers
+                .into_iter()
+                .for_each(|answer| self.log(node, answer)),
             Answer::Done
             | Answer::Facts { .. }
             | Answer::Loaded(_)
@@ -261,7 +279,11 @@ impl<'scenario> Stage<'scenario> {
             self.judge.log_is_complete(sender);
         }
         let findings = self.judge.audit();
-        if findings.is_empty() { Ok(()) } else { Err(Failed::Audit(findings).into()) }
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(Failed::Audit(findings).into())
+        }
     }
 
     /// Ends all guests; what could not be ended is told.

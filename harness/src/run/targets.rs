@@ -13,8 +13,7 @@ use crate::{
         trouble::{Failed, Trouble},
     },
     scenario::{
-        Interface, NodeIndex, RemoteMac, Scenario, Target, Via,
-        step::Failure as Wanted,
+        Interface, NodeIndex, RemoteMac, Scenario, Target, Via, step::Failure as Wanted,
         target::Setting,
     },
     verdict::{Judge, TargetState},
@@ -71,8 +70,15 @@ impl Stage<'_> {
         }
         let parameters: Vec<&str> = planned.iter().map(|plan| plan.parameter.as_str()).collect();
         let load = Request::Batch(vec![
-            Request::Kmsg { records: vec![text], level: Some(0), newline: true },
-            Request::Load { module: "netconsole".to_owned(), parameters: module_parameter(&parameters.join(";")) },
+            Request::Kmsg {
+                records: vec![text],
+                level: Some(0),
+                newline: true,
+            },
+            Request::Load {
+                module: "netconsole".to_owned(),
+                parameters: module_parameter(&parameters.join(";")),
+            },
             Request::ReadLog,
         ]);
         let loaded = self.ask(sender, &load, WITHIN).await?;
@@ -87,7 +93,9 @@ impl Stage<'_> {
         loaded: Result<Answer, Refusal>,
     ) -> Result<(), Trouble> {
         let scenario = self.scenario;
-        let wanted = planned.iter().find_map(|plan| scenario.targets[plan.index].fails.as_ref());
+        let wanted = planned
+            .iter()
+            .find_map(|plan| scenario.targets[plan.index].fails.as_ref());
         let answer = match (loaded, wanted) {
             (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => {
                 planned.iter().for_each(|plan| self.remove(plan.index));
@@ -108,7 +116,10 @@ impl Stage<'_> {
             (Some(wanted), _) => {
                 let target = &scenario.targets[planned[0].index].name;
                 let errno = wanted_name(wanted);
-                Err(Failed::NotRefused(format!("target `{target}` should fail{errno}, and came up")).into())
+                Err(Failed::NotRefused(format!(
+                    "target `{target}` should fail{errno}, and came up"
+                ))
+                .into())
             }
         }
     }
@@ -121,16 +132,33 @@ impl Stage<'_> {
         marker: u64,
     ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
-        let grace = if self.prints_later(sender) { ASYNCHRONOUS } else { Duration::ZERO };
-        let sent = |judge: &Judge| planned.iter().all(|plan| judge.traffic.markers(plan.index, marker) > 0);
+        let grace = if self.prints_later(sender) {
+            ASYNCHRONOUS
+        } else {
+            Duration::ZERO
+        };
+        let sent = |judge: &Judge| {
+            planned
+                .iter()
+                .all(|plan| judge.traffic.markers(plan.index, marker) > 0)
+        };
         Ok(self.until(Instant::now() + grace, sent).await?)
     }
 
     /// The module is loaded and nothing leaves: right only while the interface has no carrier.
-    async fn silent_target(&mut self, sender: NodeIndex, planned: &[Planned]) -> Result<(), Trouble> {
+    async fn silent_target(
+        &mut self,
+        sender: NodeIndex,
+        planned: &[Planned],
+    ) -> Result<(), Trouble> {
         for plan in planned {
-            let interface = plan.settings.as_ref().map_or("eth0", |settings| settings.dev_name.as_str());
-            let carrier = Request::Read { path: format!("/sys/class/net/{interface}/carrier") };
+            let interface = plan
+                .settings
+                .as_ref()
+                .map_or("eth0", |settings| settings.dev_name.as_str());
+            let carrier = Request::Read {
+                path: format!("/sys/class/net/{interface}/carrier"),
+            };
             let has_carrier = match self.ask(sender, &carrier, WITHIN).await? {
                 Ok(Answer::Text(text)) => text.trim() == "1",
                 // Reading it of an interface that is down is refused.
@@ -154,11 +182,19 @@ impl Stage<'_> {
         };
         self.declare(index, settings.clone(), target.enabled);
         let changes = configfs_changes(target, &settings);
-        match (self.ask(target.on, &Request::Configfs(changes), WITHIN).await?, &target.fails) {
+        match (
+            self.ask(target.on, &Request::Configfs(changes), WITHIN)
+                .await?,
+            &target.fails,
+        ) {
             (Ok(_), None) => Ok(()),
             (Ok(_), Some(wanted)) => {
                 let errno = wanted_name(wanted);
-                Err(Failed::NotRefused(format!("target `{}` should fail{errno}, and came up", target.name)).into())
+                Err(Failed::NotRefused(format!(
+                    "target `{}` should fail{errno}, and came up",
+                    target.name
+                ))
+                .into())
             }
             (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => {
                 self.remove(index);
@@ -171,16 +207,30 @@ impl Stage<'_> {
     /// Tells the judge what a target is set to from now on.
     pub(crate) fn declare(&mut self, index: usize, settings: Settings, enabled: bool) {
         let target = &self.scenario.targets[index];
-        let carries = self.judge.targets.now(index).is_none_or(|state| state.carries);
+        let carries = self
+            .judge
+            .targets
+            .now(index)
+            .is_none_or(|state| state.carries);
         let name = target.name.clone();
-        let state = TargetState { name, on: target.on, to: target.to, settings, enabled, carries };
+        let state = TargetState {
+            name,
+            on: target.on,
+            to: target.to,
+            settings,
+            enabled,
+            carries,
+        };
         self.judge.target(index, state);
     }
 
     /// Tells the judge that a target is gone.
     pub(crate) fn remove(&mut self, index: usize) {
         if let Some(state) = self.judge.targets.now(index) {
-            let state = TargetState { enabled: false, ..state.clone() };
+            let state = TargetState {
+                enabled: false,
+                ..state.clone()
+            };
             self.judge.target(index, state);
         }
     }
@@ -188,11 +238,22 @@ impl Stage<'_> {
     /// Tells the judge that an interface gained or lost its carrier.
     pub(crate) fn set_carrier(&mut self, node: NodeIndex, interface: &str, carrier: bool) {
         let states = self.judge.targets.all_now();
-        let of_interface = states.filter(|(_, state)| state.on == node && state.settings.dev_name == interface);
+        let of_interface =
+            states.filter(|(_, state)| state.on == node && state.settings.dev_name == interface);
         let changed: Vec<(usize, TargetState)> = of_interface
-            .map(|(index, state)| (index, TargetState { carries: carrier, ..state.clone() }))
+            .map(|(index, state)| {
+                (
+                    index,
+                    TargetState {
+                        carries: carrier,
+                        ..state.clone()
+                    },
+                )
+            })
             .collect();
-        changed.into_iter().for_each(|(index, state)| self.judge.target(index, state));
+        changed
+            .into_iter()
+            .for_each(|(index, state)| self.judge.target(index, state));
     }
 
     /// What the kernel has said of netconsole, its last few lines.
@@ -201,7 +262,11 @@ impl Stage<'_> {
         let mut said: Vec<String> = records
             .iter()
             .rev()
-            .filter_map(|record| record.split_once(';').map(|(_, text)| text.trim_end().to_owned()))
+            .filter_map(|record| {
+                record
+                    .split_once(';')
+                    .map(|(_, text)| text.trim_end().to_owned())
+            })
             .filter(|text| text.starts_with("netconsole:") || text.starts_with("netpoll:"))
             .take(5)
             .collect();
@@ -217,11 +282,18 @@ impl Stage<'_> {
                 let [parameter] = parameters.as_slice() else {
                     return None;
                 };
-                let mut settings = parameter.settings(|dev, remote| first_address(scenario, target.on, dev, remote))?;
-                settings.dev_name = interface_named(scenario, target.on, &settings.dev_name)?.name.clone();
+                let mut settings = parameter
+                    .settings(|dev, remote| first_address(scenario, target.on, dev, remote))?;
+                settings.dev_name = interface_named(scenario, target.on, &settings.dev_name)?
+                    .name
+                    .clone();
                 Some(settings)
             });
-            return Ok(Planned { index, settings, parameter: parameter.clone() });
+            return Ok(Planned {
+                index,
+                settings,
+                parameter: parameter.clone(),
+            });
         }
         let remote_ip = match &target.remote_ip {
             Some(Setting::Value(address)) => *address,
@@ -229,7 +301,8 @@ impl Stage<'_> {
         };
         let hop = self.way(target, remote_ip).await?;
         let parameter = parameter(scenario, target, remote_ip, hop.as_ref());
-        let settings = parameter.settings(|dev, remote| first_address(scenario, target.on, dev, remote));
+        let settings =
+            parameter.settings(|dev, remote| first_address(scenario, target.on, dev, remote));
         let settings = settings.map(|mut settings| {
             if let Some(interface) = interface_named(scenario, target.on, &settings.dev_name) {
                 settings.dev_name = interface.name.clone();
@@ -237,7 +310,11 @@ impl Stage<'_> {
             settings.userdata = target.userdata.clone();
             settings
         });
-        Ok(Planned { index, settings, parameter: parameter.to_string() })
+        Ok(Planned {
+            index,
+            settings,
+            parameter: parameter.to_string(),
+        })
     }
 
     /// The way to `address`, where the file leaves interface, source or MAC open.
@@ -246,7 +323,11 @@ impl Stage<'_> {
         if !resolve && target.dev_name.is_some() && target.local_ip.is_some() {
             return Ok(None);
         }
-        let request = Request::NextHop { address, resolve, within: WITHIN / 2 };
+        let request = Request::NextHop {
+            address,
+            resolve,
+            within: WITHIN / 2,
+        };
         match self.ask(target.on, &request, WITHIN).await? {
             Ok(Answer::NextHop(hop)) => Ok(Some(hop)),
             Ok(other) => Err(Error::Answer(format!("{other:?}")).into()),
@@ -257,7 +338,11 @@ impl Stage<'_> {
 
 /// `netconsole=VALUE`, quoted where the kernel would end it at a blank (`kernel/params.c`, `next_arg`).
 pub(crate) fn module_parameter(value: &str) -> String {
-    if value.contains(char::is_whitespace) { format!("netconsole=\"{value}\"") } else { format!("netconsole={value}") }
+    if value.contains(char::is_whitespace) {
+        format!("netconsole=\"{value}\"")
+    } else {
+        format!("netconsole={value}")
+    }
 }
 
 /// Whether `refusal` is the failure that the file asks for.
@@ -279,26 +364,57 @@ pub(crate) fn wanted_name(wanted: &Wanted) -> String {
 /// The receiver's address that a target is aimed at: on a link of the sender's where there is one.
 fn address_of(scenario: &Scenario, target: &Target) -> IpAddr {
     let (sender, receiver) = (scenario.node(target.on), scenario.node(target.to));
-    let shared = |interface: &&Interface| sender.interfaces.iter().any(|own| own.link == interface.link);
-    let interface = receiver.interfaces.iter().find(shared).unwrap_or(&receiver.interfaces[0]);
+    let shared = |interface: &&Interface| {
+        sender
+            .interfaces
+            .iter()
+            .any(|own| own.link == interface.link)
+    };
+    let interface = receiver
+        .interfaces
+        .iter()
+        .find(shared)
+        .unwrap_or(&receiver.interfaces[0]);
     let wanted_family = match &target.local_ip {
         Some(Setting::Value(local)) => Some(local.is_ipv6()),
         Some(Setting::KernelDefault) | None => None,
     };
     let fits = |net: &&ipnet::IpNet| wanted_family.is_none_or(|ipv6| net.addr().is_ipv6() == ipv6);
-    interface.addresses.iter().find(fits).unwrap_or(&interface.addresses[0]).addr()
+    interface
+        .addresses
+        .iter()
+        .find(fits)
+        .unwrap_or(&interface.addresses[0])
+        .addr()
 }
 
 /// The first address of an interface in the family of `remote`.
-fn first_address(scenario: &Scenario, node: NodeIndex, name: &str, remote: IpAddr) -> Option<IpAddr> {
+fn first_address(
+    scenario: &Scenario,
+    node: NodeIndex,
+    name: &str,
+    remote: IpAddr,
+) -> Option<IpAddr> {
     let interface = interface_named(scenario, node, name)?;
-    interface.addresses.iter().map(ipnet::IpNet::addr).find(|address| address.is_ipv6() == remote.is_ipv6())
+    interface
+        .addresses
+        .iter()
+        .map(ipnet::IpNet::addr)
+        .find(|address| address.is_ipv6() == remote.is_ipv6())
 }
 
 /// The interface called `name`, or with that MAC.
-fn interface_named<'scenario>(scenario: &'scenario Scenario, node: NodeIndex, name: &str) -> Option<&'scenario Interface> {
+fn interface_named<'scenario>(
+    scenario: &'scenario Scenario,
+    node: NodeIndex,
+    name: &str,
+) -> Option<&'scenario Interface> {
     let mac: Option<MacAddress> = name.parse().ok();
-    scenario.node(node).interfaces.iter().find(|interface| interface.name == name || Some(interface.mac) == mac)
+    scenario
+        .node(node)
+        .interfaces
+        .iter()
+        .find(|interface| interface.name == name || Some(interface.mac) == mac)
 }
 
 /// The MAC that a file means: that of a node's interface on a link of the sender's, else its first.
@@ -307,8 +423,17 @@ pub(crate) fn mac_of(scenario: &Scenario, sender: NodeIndex, mac: &RemoteMac) ->
         RemoteMac::Address(mac) => *mac,
         RemoteMac::Node(node) => {
             let (sender, node) = (scenario.node(sender), scenario.node(*node));
-            let shared = |interface: &&Interface| sender.interfaces.iter().any(|own| own.link == interface.link);
-            node.interfaces.iter().find(shared).unwrap_or(&node.interfaces[0]).mac
+            let shared = |interface: &&Interface| {
+                sender
+                    .interfaces
+                    .iter()
+                    .any(|own| own.link == interface.link)
+            };
+            node.interfaces
+                .iter()
+                .find(shared)
+                .unwrap_or(&node.interfaces[0])
+                .mac
         }
     }
 }
@@ -323,20 +448,34 @@ fn field<T: Clone>(setting: Option<&Setting<T>>, lab: Option<T>) -> Option<T> {
 }
 
 /// The parameter that an operator would write.
-fn parameter(scenario: &Scenario, target: &Target, remote_ip: IpAddr, hop: Option<&NextHop>) -> Parameter {
+fn parameter(
+    scenario: &Scenario,
+    target: &Target,
+    remote_ip: IpAddr,
+    hop: Option<&NextHop>,
+) -> Parameter {
     let remote_mac = match &target.remote_mac {
         Some(Setting::Value(mac)) => Some(mac_of(scenario, target.on, mac)),
         Some(Setting::KernelDefault) => None,
         None => hop.and_then(|hop| hop.mac),
     };
-    let listening = scenario.node(target.to).receiver().and_then(|receiver| receiver.ports.first().copied());
+    let listening = scenario
+        .node(target.to)
+        .receiver()
+        .and_then(|receiver| receiver.ports.first().copied());
     Parameter {
         extended: target.extended,
         release: target.release,
         local_port: field(target.local_port.as_ref(), Some(Settings::LOCAL_PORT)),
         local_ip: field(target.local_ip.as_ref(), hop.and_then(|hop| hop.source)),
-        dev_name: field(target.dev_name.as_ref(), hop.map(|hop| hop.interface.clone())),
-        remote_port: field(target.remote_port.as_ref(), Some(listening.unwrap_or(Settings::REMOTE_PORT))),
+        dev_name: field(
+            target.dev_name.as_ref(),
+            hop.map(|hop| hop.interface.clone()),
+        ),
+        remote_port: field(
+            target.remote_port.as_ref(),
+            Some(listening.unwrap_or(Settings::REMOTE_PORT)),
+        ),
         remote_ip,
         remote_mac,
     }
@@ -373,10 +512,16 @@ fn configfs_changes(target: &Target, settings: &Settings) -> Vec<ConfigfsChange>
     }
     for (key, value) in &target.userdata {
         changes.push(ConfigfsChange::Make(format!("{name}/userdata/{key}")));
-        changes.push(ConfigfsChange::Write(format!("{name}/userdata/{key}/value"), value.clone()));
+        changes.push(ConfigfsChange::Write(
+            format!("{name}/userdata/{key}/value"),
+            value.clone(),
+        ));
     }
     if target.enabled {
-        changes.push(ConfigfsChange::Write(format!("{name}/enabled"), "1".to_owned()));
+        changes.push(ConfigfsChange::Write(
+            format!("{name}/enabled"),
+            "1".to_owned(),
+        ));
     }
     changes
 }

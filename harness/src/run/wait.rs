@@ -12,11 +12,13 @@ use crate::{
         trouble::{Failed, Trouble},
     },
     scenario::{Absent, Expect, NodeIndex, Step},
-    verdict::{Ending, Progress, marker},
+    verdict::{Ending, Judge, Progress, marker},
 };
 
 /// How long a marker may take, once the kernel has printed it.
 const MARKER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the rest of the evidence of a failure is waited for.
+const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a kernel may take to print a marker.
 const PRINT_WITHIN: Duration = Duration::from_secs(10);
 
@@ -52,7 +54,8 @@ impl Stage<'_> {
         let ending = self.gather(expect.at, &mut sent, ending).await?;
         match self.judge.conclude(expect, sent.marker, ending) {
             Ok(passed) => {
-                self.passed.extend(passed.arrived.into_iter().map(|arrived| arrived.text));
+                self.passed
+                    .extend(passed.arrived.into_iter().map(|arrived| arrived.text));
                 Ok(())
             }
             Err(failure) => Err(Failed::Expectation(failure).into()),
@@ -86,7 +89,9 @@ impl Stage<'_> {
         let ending = self.gather(absent.at, &mut sent, ending).await?;
         let ends = (sent.marker, sent.probe);
         let verdict = self.judge.conclude_absent(absent, ends, ending);
-        verdict.map(drop).map_err(|failure| Failed::Expectation(failure).into())
+        verdict
+            .map(drop)
+            .map_err(|failure| Failed::Expectation(failure).into())
     }
 
     /// Lets one more event come; false when the deadline passed first.
@@ -100,7 +105,11 @@ impl Stage<'_> {
         sent.marker = Some(number);
         for sender in self.senders_to(at) {
             let records = vec![text.clone()];
-            let kmsg = Request::Kmsg { records, level: Some(0), newline: true };
+            let kmsg = Request::Kmsg {
+                records,
+                level: Some(0),
+                newline: true,
+            };
             let request = Request::Batch(vec![kmsg, Request::ReadLog]);
             match self.ask(sender, &request, PRINT_WITHIN).await? {
                 Ok(answer) => self.log(sender, answer),
@@ -122,13 +131,28 @@ impl Stage<'_> {
     }
 
     /// Before a failure is judged: the rest of the evidence, from senders that still answer.
-    async fn gather(&mut self, at: NodeIndex, sent: &mut Sent, ending: Ending) -> Result<Ending, Trouble> {
+    async fn gather(
+        &mut self,
+        at: NodeIndex,
+        sent: &mut Sent,
+        ending: Ending,
+    ) -> Result<Ending, Trouble> {
         if sent.marker.is_some() || ending == Ending::KernelDied {
             return Ok(ending);
         }
         match self.send_marker(at, sent).await {
             Ok(()) => {
                 self.flush_senders(at).await?;
+                // What is still on its way would be said not to have been sent.
+                let all_out = |judge: &Judge| {
+                    let aimed = judge.targets.all_now().filter(|(_, state)| state.to == at);
+                    let mut sending = aimed.filter(|(_, state)| state.enabled && state.carries);
+                    sent.marker.is_none_or(|marker| {
+                        sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
+                    })
+                };
+                self.until(Instant::now() + EVIDENCE_WITHIN, all_out)
+                    .await?;
                 Ok(ending)
             }
             Err(Silence::Interrupted) => Err(Error::Interrupted.into()),
@@ -145,7 +169,12 @@ impl Stage<'_> {
 
     /// The senders with a target aimed at `at`; all, where there is none.
     fn senders_to(&self, at: NodeIndex) -> Vec<NodeIndex> {
-        let aims = |node: NodeIndex| self.scenario.targets.iter().any(|target| target.on == node && target.to == at);
+        let aims = |node: NodeIndex| {
+            self.scenario
+                .targets
+                .iter()
+                .any(|target| target.on == node && target.to == at)
+        };
         let all: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
         let aiming: Vec<NodeIndex> = all.iter().copied().filter(|node| aims(*node)).collect();
         if aiming.is_empty() { all } else { aiming }
