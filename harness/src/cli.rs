@@ -14,7 +14,11 @@ use std::{
 use annotate_snippets::Renderer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{report::Exit, scenario, suite::SuiteError};
+use crate::{
+    report::Exit,
+    scenario::schema::{self, Draft},
+    suite::SuiteError,
+};
 
 /// Proves that a kernel's last words reach another machine.
 #[derive(Debug, Parser)]
@@ -73,6 +77,9 @@ pub(crate) struct RunArguments {
     /// Runs each case so many times
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
+    /// Runs a case that fails so many times again; one that passes then is flaky, which is a failure
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) retries: u32,
     /// Stops after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -214,7 +221,12 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn schema(arguments: &SchemaArguments) -> Result<Exit, CommandError> {
-    let _ = arguments;
+    let draft = if arguments.draft07 {
+        Draft::Draft07
+    } else {
+        Draft::Draft2020_12
+    };
+    write!(io::stdout(), "{}", schema::schema(draft)).map_err(CommandError::Output)?;
     Ok(Exit::Success)
 }
 

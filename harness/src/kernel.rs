@@ -1,7 +1,7 @@
 //! The kernel under test: what can be asked of it, and who does it.
 //!
-//! One [`Request`] enum says it all. [`local`] does what a request says on the kernel it runs on; [`remote`] has a
-//! guest's PID 1 do it, which is the same program and calls [`local`].
+//! One [`Request`] enum says it all. [`local`] does what a request says on the kernel it runs on; in a guest that
+//! is PID 1's work, which is the same program ([`agent`]).
 
 pub(crate) mod agent;
 pub(crate) mod command;
@@ -11,7 +11,6 @@ pub(crate) mod local;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod neighbour;
-pub(crate) mod remote;
 pub(crate) mod request;
 
 pub(crate) use request::{Answer, Refusal, Request};

@@ -32,13 +32,22 @@ pub(crate) struct Schedule {
     pub(crate) jobs: NonZeroU32,
     /// How often each runs.
     pub(crate) repeat: NonZeroU32,
+    /// How often a case that fails is run again, to see whether it always does.
+    pub(crate) retries: u32,
     /// Whether the first failure ends the run.
     pub(crate) fail_fast: bool,
     pub(crate) missing_needs: MissingNeeds,
 }
 
-/// Runs each scenario on each kernel. Cases are told by `tell` in the order of the scenarios, then of the kernels,
-/// whatever the order in which they end.
+/// Who is told how a run goes on.
+pub(crate) trait Audience {
+    /// A case begins. With several side by side, others may not have ended.
+    fn begins(&self, scenario: &Scenario, kernel: &Kernel);
+    /// A case has ended; told in the order of the scenarios, then of the kernels.
+    fn ends(&self, finished: &Finished);
+}
+
+/// Runs each scenario on each kernel.
 ///
 /// A case that comes to no verdict is told like the others: it is in the report, not in an error.
 pub(crate) async fn run(
@@ -46,17 +55,18 @@ pub(crate) async fn run(
     kernels: &[Kernel],
     setting: &Setting,
     schedule: Schedule,
-    mut tell: impl FnMut(&Finished),
+    audience: &dyn Audience,
 ) -> RunReport {
     let start = Instant::now();
     let repeat = schedule.repeat.get();
-    let cases = scenarios
-        .iter()
-        .flat_map(|scenario| kernels.iter().map(move |kernel| (scenario, kernel)));
+    let on_kernels = |scenario| kernels.iter().map(move |kernel| (scenario, kernel));
+    let cases = scenarios.iter().flat_map(on_kernels);
     let cases = cases.flat_map(|case| (0..repeat).map(move |_| case));
     let jobs = usize::try_from(schedule.jobs.get()).unwrap_or(1);
-    let running =
-        stream::iter(cases).map(|(scenario, kernel)| case::run(scenario, kernel, setting));
+    let running = stream::iter(cases).map(|(scenario, kernel)| async move {
+        audience.begins(scenario, kernel);
+        with_retries(scenario, kernel, setting, schedule.retries).await
+    });
     let mut running = std::pin::pin!(running.buffered(jobs));
     let mut report = RunReport {
         cases: Vec::new(),
@@ -65,11 +75,8 @@ pub(crate) async fn run(
         missing_needs: schedule.missing_needs,
     };
     while let Some(finished) = running.next().await {
-        tell(&finished);
-        let failed = matches!(
-            finished.report.outcome,
-            Outcome::Failed { .. } | Outcome::Error { .. }
-        );
+        audience.ends(&finished);
+        let failed = has_failed(&finished);
         report.cases.push(finished.report);
         report.leftovers.extend(finished.leftovers);
         if setting.interrupt.has_come() || (failed && schedule.fail_fast) {
@@ -78,4 +85,40 @@ pub(crate) async fn run(
     }
     report.duration = start.elapsed();
     report
+}
+
+fn has_failed(finished: &Finished) -> bool {
+    matches!(
+        finished.report.outcome,
+        Outcome::Failed { .. } | Outcome::Error { .. }
+    )
+}
+
+/// Runs a case, and again while it fails, so often; one that passes then is flaky.
+async fn with_retries(
+    scenario: &Scenario,
+    kernel: &Kernel,
+    setting: &Setting,
+    retries: u32,
+) -> Finished {
+    let first = case::run(scenario, kernel, setting).await;
+    let Outcome::Failed { failure } = &first.report.outcome else {
+        return first;
+    };
+    let failure = failure.clone();
+    for retry in 1..=retries {
+        let mut again = case::run(scenario, kernel, setting).await;
+        if again.report.outcome == Outcome::Passed {
+            let runs = retry + 1;
+            again.report.outcome = Outcome::Flaky {
+                passed: 1,
+                runs,
+                failure,
+            };
+            again.report.folder = first.report.folder;
+            again.leftovers.extend(first.leftovers);
+            return again;
+        }
+    }
+    first
 }

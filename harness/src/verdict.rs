@@ -30,9 +30,9 @@ pub(crate) mod trouble;
 pub(crate) mod userdata;
 pub(crate) mod watch;
 
-pub(crate) use finding::{Finding, Kind};
+pub(crate) use finding::Finding;
 pub(crate) use judge::{Ending, Judge, Progress};
-pub(crate) use outcome::{Failure, Passed, Problem};
+pub(crate) use outcome::Failure;
 pub(crate) use scene::{Frame, Scene};
 pub(crate) use target::TargetState;
 

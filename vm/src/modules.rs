@@ -147,6 +147,14 @@ impl ModuleTree {
         Ok(indexed.chain(self.replacements.keys()).cloned().collect())
     }
 
+    /// The names of what would be modules if it were not part of the image.
+    pub fn builtin(&self) -> Result<BTreeSet<ModuleName>> {
+        let index = self.index()?;
+        Ok(index
+            .map(|index| index.builtin().clone())
+            .unwrap_or_default())
+    }
+
     fn missing(&self, name: &ModuleName) -> Error {
         let (kernel, module) = (self.kernel.clone(), name.to_string());
         if self.place.is_none() {

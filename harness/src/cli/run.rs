@@ -1,13 +1,14 @@
 //! `lastwords run`: scenarios on kernels.
 
 use std::{
+    cell::RefCell,
     env, fs,
     io::{self, Write},
     num::NonZeroU32,
     path::PathBuf,
 };
 
-use lastwords_vm::{accelerator, cache::Cache, qemu, template::Templates};
+use lastwords_vm::{accelerator, cache::Cache, kernel::Kernel, qemu, template::Templates};
 
 use crate::{
     cli::{CommandError, OutputFormat, RunArguments, check, fetch, renderer},
@@ -19,7 +20,7 @@ use crate::{
         text,
     },
     run::{
-        self, Schedule,
+        self, Audience, Schedule,
         case::{Finished, Setting},
         interrupt::Interrupt,
     },
@@ -73,37 +74,55 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
 async fn execute(
     arguments: &RunArguments,
     scenarios: &[Scenario],
-    kernels: &[lastwords_vm::kernel::Kernel],
+    kernels: &[Kernel],
     setting: &Setting,
 ) -> Result<Exit, CommandError> {
     let schedule = schedule(arguments);
     let repeat = usize::try_from(schedule.repeat.get()).unwrap_or(1);
-    let mut progress = Progress::new(scenarios.len() * kernels.len() * repeat);
-    let mut format = format(arguments, schedule.missing_needs);
-    let mut failed = None;
-    let report = run::run(
-        scenarios,
-        kernels,
-        setting,
-        schedule,
-        |finished: &Finished| {
-            progress.begin(&finished.report.name, &finished.report.kernel);
-            let told = progress.suspend(|| format.case(&finished.report));
-            failed = failed.take().or(told.err());
-            if arguments.timings {
-                progress.suspend(|| tell_timings(finished));
-            }
-            progress.end();
-        },
-    )
-    .await;
-    drop(progress);
+    let audience = Terminal {
+        progress: RefCell::new(Progress::new(scenarios.len() * kernels.len() * repeat)),
+        format: RefCell::new(format(arguments, schedule.missing_needs)),
+        failed: RefCell::new(None),
+        timings: arguments.timings,
+    };
+    let report = run::run(scenarios, kernels, setting, schedule, &audience).await;
+    drop(audience.progress);
+    let mut format = audience.format.into_inner();
     format.end(&report).map_err(CommandError::Output)?;
-    if let Some(error) = failed {
+    if let Some(error) = audience.failed.into_inner() {
         return Err(CommandError::Output(error));
     }
     leave(arguments, &report)?;
     Ok(report.exit())
+}
+
+/// Whoever sits before the terminal, or reads the pipe behind it.
+struct Terminal {
+    progress: RefCell<Progress>,
+    format: RefCell<Box<dyn Format>>,
+    /// The first result that could not be written.
+    failed: RefCell<Option<io::Error>>,
+    timings: bool,
+}
+
+impl Audience for Terminal {
+    fn begins(&self, scenario: &Scenario, kernel: &Kernel) {
+        self.progress
+            .borrow_mut()
+            .begin(&scenario.name, &kernel.name);
+    }
+
+    fn ends(&self, finished: &Finished) {
+        let progress = self.progress.borrow();
+        let told = progress.suspend(|| self.format.borrow_mut().case(&finished.report));
+        if let Err(error) = told {
+            self.failed.borrow_mut().get_or_insert(error);
+        }
+        if self.timings {
+            progress.suspend(|| tell_timings(finished));
+        }
+        progress.end();
+    }
 }
 
 /// Where the time of a case went, on standard error.
@@ -140,6 +159,7 @@ fn schedule(arguments: &RunArguments) -> Schedule {
     Schedule {
         jobs: arguments.jobs.or(processors).unwrap_or(NonZeroU32::MIN),
         repeat: arguments.repeat,
+        retries: arguments.retries,
         fail_fast: arguments.fail_fast,
         missing_needs: if no_skip {
             MissingNeeds::Fail

@@ -1,12 +1,6 @@
 //! Loading and unloading modules, as `modprobe` and `rmmod` do.
 
-use std::{
-    collections::BTreeMap,
-    ffi::CString,
-    fs::{self, File},
-    io,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, ffi::CString, fs::File, io, path::PathBuf};
 
 use nix::kmod::{DeleteModuleFlags, ModuleInitFlags, delete_module, finit_module};
 
@@ -68,11 +62,6 @@ impl Modules {
             other => other.map_err(refusal),
         }
     }
-}
-
-/// Whether the running kernel has `name` loaded (or built in with parameters).
-pub(crate) fn is_loaded(name: &str) -> bool {
-    fs::metadata(format!("/sys/module/{}", underscored(name))).is_ok()
 }
 
 /// The kernel's spelling: a module's name has underscores where its file may have dashes.

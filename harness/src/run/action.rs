@@ -26,13 +26,9 @@ impl Stage<'_> {
         let (node, within) = (step.on, step.within);
         match &step.action {
             Action::ConsoleLevel(level) => {
-                let done = self
-                    .plain(node, Request::ConsoleLevel(*level), within)
-                    .await?;
-                if done.is_ok() {
-                    self.judge.console_level(node, *level);
-                }
-                Ok(done)
+                self.judge.console_level(node, Some(*level));
+                self.plain(node, Request::ConsoleLevel(*level), within)
+                    .await
             }
             Action::Load { module, parameters } if module == "netconsole" => {
                 self.load_netconsole(node, parameters, within).await

@@ -10,14 +10,14 @@ use crate::{
     report::{CaseReport, Outcome, Timing},
     run::{
         Error, evidence,
-        guest::{Guest, Plan},
+        guest::Plan,
         interrupt::Interrupt,
         need,
-        stage::{Stage, chain},
+        stage::Stage,
         targets::{is_wanted, wanted_name},
         trouble::{Failed, Trouble},
     },
-    scenario::{Action, Node, NodeIndex, Scenario, Step, needs::KernelVersion},
+    scenario::{Action, Node, NodeIndex, Scenario, Step},
 };
 
 /// The time that a guest has for what prepares a scenario.

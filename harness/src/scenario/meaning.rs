@@ -3,13 +3,20 @@
 //! Whatever can be checked is checked, also beside mistakes. What could not be read is `None` and noted already, so
 //! nothing is said of it again.
 
-pub(crate) mod address;
-pub(crate) mod expectation;
-pub(crate) mod lines;
-pub(crate) mod link;
-pub(crate) mod node;
-pub(crate) mod step;
-pub(crate) mod target;
+mod action;
+mod address;
+mod asked;
+mod change;
+mod expectation;
+mod interface;
+mod lines;
+mod link;
+mod node;
+mod role;
+mod settings;
+mod step;
+mod subnet;
+mod target;
 
 use std::path::Path;
 

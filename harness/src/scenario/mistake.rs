@@ -4,10 +4,7 @@ use std::path::Path;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
-use crate::scenario::{
-    Place,
-    tree::{At, Span},
-};
+use crate::scenario::tree::{At, Span};
 
 /// One mistake in a scenario file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,16 +94,6 @@ impl Mistake {
             None if known.is_empty() => self,
             None => self.help(format!("there is {}", list(&known))),
         }
-    }
-
-    /// What is wrong, in one line.
-    pub(crate) fn title(&self) -> &str {
-        &self.title
-    }
-
-    /// Where it stands in `text`, the file that it was found in.
-    pub(crate) fn place(&self, text: &str) -> Place {
-        Place::of(text, self.span)
     }
 
     /// Shows it as the Rust compiler shows its errors; `text` is the file that it was found in, `path` its name.

@@ -4,6 +4,7 @@
 //! read on. The JSON Schema comes from the same types. What the values mean together is not known here.
 
 pub(crate) mod form;
+pub(crate) mod network;
 pub(crate) mod scalar;
 #[macro_use]
 pub(crate) mod table;

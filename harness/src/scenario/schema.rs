@@ -59,32 +59,27 @@ fn without_null(schema: &mut Schema) {
 
 /// A value of a matrix may stand for anything that is no table or list: `"${nic}"`.
 fn or_placeholder(schema: &mut Schema) {
-    transform_subschemas(&mut or_placeholder, schema);
-    let scalar = ["integer", "boolean"]
+    let is_scalar = ["integer", "boolean"]
         .iter()
         .any(|kind| schema.get("type") == Some(&json!(kind)));
-    let words = schema.get("enum").is_some() || schema.get("const").is_some();
-    let documented_words = schema
-        .get("oneOf")
-        .and_then(Value::as_array)
-        .is_some_and(|choices| {
-            choices
-                .iter()
-                .all(|choice| choice.get("const").is_some() || choice.get("anyOf").is_some())
-        });
-    if scalar || documented_words || words && !is_a_choice(schema) {
-        let mut value = std::mem::take(schema);
-        let description = value.remove("description");
-        *schema = schemars::json_schema!({ "anyOf": [value, { "type": "string", "pattern": r"^\$\{[^}]+\}$" }] });
-        if let Some(description) = description {
-            schema.insert("description".to_owned(), description);
-        }
+    if !is_scalar && !is_word(schema.as_value()) {
+        return transform_subschemas(&mut or_placeholder, schema);
+    }
+    let mut value = std::mem::take(schema);
+    let description = value.remove("description");
+    let placeholder = json!({ "type": "string", "pattern": r"^\$\{[^}]+\}$" });
+    *schema = schemars::json_schema!({ "anyOf": [value, placeholder] });
+    if let Some(description) = description {
+        schema.insert("description".to_owned(), description);
     }
 }
 
-/// Whether it is one documented word of several, which stand for themselves.
-fn is_a_choice(schema: &Schema) -> bool {
-    schema.get("const").is_some() && schema.get("description").is_some()
+/// Whether it is one word of a few, documented or not.
+fn is_word(schema: &Value) -> bool {
+    let choices = schema.get("oneOf").and_then(Value::as_array);
+    schema.get("enum").is_some()
+        || schema.get("const").is_some()
+        || choices.is_some_and(|choices| choices.iter().all(is_word))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The steps of a scenario: actions and expectations, in order.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::scenario::{Absent, Expect, NodeIndex, Place, RemoteMac};
 
@@ -123,6 +123,3 @@ pub(crate) struct Run {
     /// What its standard output must hold, if that is asked.
     pub(crate) prints: Option<String>,
 }
-
-/// A count that is never zero, as `times` in a scenario.
-pub(crate) type Times = NonZeroU32;

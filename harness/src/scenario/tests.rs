@@ -1,5 +1,7 @@
 //! Whole files: what they mean, and what is said of their mistakes.
 
+mod meaning;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -15,13 +17,6 @@ use crate::scenario::{Mistake, Scenario, parse};
 fn scenarios(text: &str) -> Vec<Scenario> {
     parse(Path::new("test.toml"), "test", text)
         .unwrap_or_else(|mistakes| panic!("{}", rendered(&mistakes, text)))
-}
-
-#[track_caller]
-fn scenario(text: &str) -> Scenario {
-    let mut scenarios = scenarios(text);
-    assert_eq!(scenarios.len(), 1);
-    scenarios.remove(0)
 }
 
 fn rendered(mistakes: &[Mistake], text: &str) -> String {
@@ -58,6 +53,19 @@ fn reads(
 fn the_smallest_scenario_has_five_lines() {
     let text = include_str!("../../../scenarios/smoke/kmsg.toml");
     assert_eq!(text.lines().count(), 5);
-    let scenario = scenario(text);
-    assert_eq!(scenario.nodes.len(), 2);
+    scenarios(text);
+}
+
+proptest::proptest! {
+    /// Whatever stands in a file, there are scenarios or mistakes that can be shown.
+    #[test]
+    fn survives_any_change_of_a_file(start in 0..1000_usize, length in 0..40_usize, inserted in ".{0,12}") {
+        let text = include_str!("../../../scenarios/smoke/floppy.toml");
+        let nearest = |index: usize| (index.min(text.len())..=text.len()).find(|index| text.is_char_boundary(*index));
+        let (start, end) = (nearest(start).unwrap(), nearest(start + length).unwrap());
+        let text = [&text[..start], &inserted, &text[end..]].concat();
+        if let Err(mistakes) = parse(Path::new("test.toml"), "test", &text) {
+            assert!(!rendered(&mistakes, &text).is_empty());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing is resolved here; what the keys mean together is [`crate::scenario::meaning`]'s.
 
 pub(crate) mod expectation;
+mod later;
 pub(crate) mod node;
 pub(crate) mod step;
 pub(crate) mod target;
@@ -38,6 +39,7 @@ table! {
         /// Failures that are the kernel's own.
         "known" known: Vec<At<Known>>,
         /// Values by name: one case for each combination. `${name}` stands for the value anywhere in the file.
+        #[expect(dead_code, reason = "`crate::scenario::matrix` has read it")]
         "matrix" matrix: Matrix,
         /// What is done and expected, in order.
         required "steps" steps: Vec<At<Step>>,

@@ -1,16 +1,52 @@
-//! The lists that `modprobe` reads beside the modules, as depmod(8) writes them in their text form.
+//! The lists that `modprobe` reads beside the modules, as depmod(8) writes them.
 
 use std::fmt::Write;
 
-use crate::modules::{Module, info::SoftDependency};
+use crate::{
+    error::Result,
+    initramfs::trie::Trie,
+    modules::{Module, ModuleTree, info::SoftDependency},
+};
 
-/// The lists for some modules: file name and text.
-pub(crate) fn lists(modules: &[Module]) -> [(&'static str, String); 3] {
-    [
-        ("modules.dep", dependencies(modules)),
-        ("modules.alias", aliases(modules)),
-        ("modules.softdep", soft_dependencies(modules)),
-    ]
+/// The lists for some modules of a tree: file name and content.
+pub(crate) fn lists(tree: &ModuleTree, modules: &[Module]) -> Result<Vec<(&'static str, Vec<u8>)>> {
+    let dependencies = dependencies(modules);
+    let aliases = aliases(modules);
+    let builtin: String = tree
+        .builtin()?
+        .iter()
+        .map(|name| format!("kernel/{name}.ko\n"))
+        .collect();
+    let mut trie = Trie::default();
+    for (priority, (module, line)) in modules.iter().zip(dependencies.lines()).enumerate() {
+        trie.add(module.name.as_ref(), priority, line);
+    }
+    let dependency_index = trie.to_bytes();
+    let mut trie = Trie::default();
+    for (priority, (alias, module)) in aliases.iter().enumerate() {
+        trie.add(&alias.replace('-', "_"), priority, module.name.as_ref());
+    }
+    let alias_index = trie.to_bytes();
+    let mut trie = Trie::default();
+    for name in tree.builtin()? {
+        trie.add(name.as_ref(), 0, "");
+    }
+    let alias_lines = aliases
+        .iter()
+        .map(|(alias, module)| format!("alias {alias} {}\n", module.name));
+    Ok(vec![
+        ("modules.dep", dependencies.into_bytes()),
+        ("modules.dep.bin", dependency_index),
+        (
+            "modules.alias",
+            alias_lines.collect::<String>().into_bytes(),
+        ),
+        ("modules.alias.bin", alias_index),
+        ("modules.builtin", builtin.into_bytes()),
+        ("modules.builtin.bin", trie.to_bytes()),
+        ("modules.softdep", soft_dependencies(modules).into_bytes()),
+        ("modules.symbols.bin", Trie::default().to_bytes()),
+    ])
 }
 
 /// One line for each module: its path, then all that it needs, the nearest first.
@@ -57,14 +93,12 @@ fn find<'a>(module: &Module, modules: &'a [Module]) -> impl Iterator<Item = &'a 
         .filter(move |candidate| names.contains(&candidate.name))
 }
 
-fn aliases(modules: &[Module]) -> String {
-    let mut text = String::new();
-    for module in modules {
-        for alias in module.info.values("alias") {
-            let _ = writeln!(text, "alias {alias} {}", module.name);
-        }
-    }
-    text
+fn aliases(modules: &[Module]) -> Vec<(String, &Module)> {
+    let aliases = modules.iter().flat_map(|module| {
+        let aliases = module.info.values("alias");
+        aliases.map(move |alias| (alias.to_owned(), module))
+    });
+    aliases.collect()
 }
 
 fn soft_dependencies(modules: &[Module]) -> String {

@@ -11,6 +11,7 @@ use crate::{
     initramfs::{
         Initramfs,
         elf::Linkage,
+        host_path,
         program::{self, place},
     },
 };
@@ -112,10 +113,11 @@ impl<'a> Search<'a> {
         if !self.seen.insert(path.to_owned()) {
             return Ok(());
         }
-        let bytes = program::read(path)?;
-        let linkage = parse(path, &bytes)?;
-        place(self.initramfs, path, bytes)?;
-        self.open.push((path.to_owned(), linkage));
+        let real = host_path::follow(self.initramfs, path)?;
+        let bytes = program::read(&real)?;
+        let linkage = parse(&real, &bytes)?;
+        place(self.initramfs, &real, bytes)?;
+        self.open.push((real, linkage));
         Ok(())
     }
 

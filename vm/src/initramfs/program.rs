@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    initramfs::{Initramfs, library},
+    initramfs::{Initramfs, host_path, library},
 };
 
 /// The most that a program may take.
@@ -25,15 +25,17 @@ pub(crate) fn pack(initramfs: &mut Initramfs, name: &Path) -> Result<PathBuf> {
     let path = find(name).ok_or_else(|| Error::NothingToPack {
         name: name.display().to_string(),
     })?;
+    host_path::follow_usual_links(initramfs)?;
     pack_found(initramfs, &path, DEPTH)?;
     Ok(path)
 }
 
 fn pack_found(initramfs: &mut Initramfs, path: &Path, depth: u32) -> Result<()> {
-    if initramfs.holds(&path.to_string_lossy()) {
+    let real = host_path::follow(initramfs, path)?;
+    if initramfs.holds(&real.to_string_lossy()) {
         return Ok(());
     }
-    let bytes = read(path)?;
+    let bytes = read(&real)?;
     if bytes.starts_with(b"#!") {
         if depth == 0 {
             return Err(Error::BadProgram {
@@ -48,22 +50,14 @@ fn pack_found(initramfs: &mut Initramfs, path: &Path, depth: u32) -> Result<()> 
     } else {
         library::pack(initramfs, path, &bytes)?;
     }
-    place(initramfs, path, bytes)
+    place(initramfs, &real, bytes)
 }
 
-/// Puts a file of this machine at its real place, and a link to it at the place that it was asked for. So links to
-/// files and to folders lead in the guest where they lead here.
-pub(crate) fn place(initramfs: &mut Initramfs, path: &Path, bytes: Vec<u8>) -> Result<()> {
-    let asked = std::path::absolute(path).map_err(Error::read(path))?;
-    let real = fs::canonicalize(path).map_err(Error::read(path))?;
-    let mode = fs::metadata(&real).map_err(Error::read(&real))?;
+/// Puts a file of this machine, of which the real path is known, at the same place.
+pub(crate) fn place(initramfs: &mut Initramfs, real: &Path, bytes: Vec<u8>) -> Result<()> {
+    let mode = fs::metadata(real).map_err(Error::read(real))?;
     let mode = mode.permissions().mode() & 0o777;
-    let real = real.to_string_lossy();
-    let asked = asked.to_string_lossy();
-    initramfs.file(&real, mode, bytes);
-    if asked != real {
-        initramfs.symlink(&asked, &real);
-    }
+    initramfs.file(&real.to_string_lossy(), mode, bytes);
     Ok(())
 }
 
@@ -139,10 +133,10 @@ mod tests {
         fs::write(&script, "#!/bin/sh\ntrue\n").unwrap();
         let mut initramfs = Initramfs::new();
         initramfs.program(&script).unwrap();
-        assert!(initramfs.holds(script.to_str().unwrap()));
-        assert!(initramfs.holds("/bin/sh"));
-        let real = fs::canonicalize("/bin/sh").unwrap();
-        assert!(initramfs.holds(real.to_str().unwrap()));
+        for path in [script.as_path(), Path::new("/bin/sh")] {
+            let real = fs::canonicalize(path).unwrap();
+            assert!(initramfs.holds(real.to_str().unwrap()));
+        }
         initramfs.finish().unwrap();
     }
 

@@ -82,6 +82,10 @@ impl Index {
         self.builtin.contains(name)
     }
 
+    pub(crate) fn builtin(&self) -> &BTreeSet<ModuleName> {
+        &self.builtin
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &ModuleName> {
         self.files.keys()
     }

@@ -2,22 +2,20 @@
 
 use std::time::Duration;
 
-use crate::{
-    netconsole::MacAddress,
-    scenario::{
-        Absent, Action, Expect, NodeIndex, Order, RemoteMac, cause,
-        expectation::{Asked, Format, Release},
-        meaning::{
-            lines::{Common, long, short},
-            step::{Script, times},
-            target::mac_or_node,
-            value,
-        },
-        mistake::{Mistake, Mistakes},
-        read::{Either, word::Word},
-        tree::{At, Span},
-        written::{self, expectation::Short, node::RoleWord},
+use crate::scenario::{
+    Absent, Action, Expect, Lines, NodeIndex, Order, cause,
+    expectation::Asked,
+    meaning::{
+        asked::{asked, check_headers},
+        lines::{Common, long, short},
+        step::{Script, times},
+        target::Aim,
+        value,
     },
+    mistake::{Mistake, Mistakes},
+    read::Either,
+    tree::{At, Span},
+    written::{self, expectation::Short, node::RoleWord},
 };
 
 /// The action, and how long it may take if it says so.
@@ -35,7 +33,7 @@ pub(crate) fn expect(
             let at = script
                 .roster
                 .choose(("at", None), RoleWord::Receiver, expect.span, mistakes);
-            check_that_something_can_arrive(script, at, None, expect.span, mistakes);
+            check_that_something_can_arrive(script, at, expect.span, mistakes);
             let expect = lines
                 .zip(at)
                 .map(|(lines, at)| Action::Expect(Expect::plain(at, lines)));
@@ -76,7 +74,9 @@ fn long_expect(
         mistakes,
     );
     let target = target(script, written.target.as_ref(), at, mistakes);
-    check_that_something_can_arrive(script, at, target.flatten(), expect.span, mistakes);
+    if written.target.is_none() {
+        check_that_something_can_arrive(script, at, expect.span, mistakes);
+    }
     check_headers(script, written, (at, target.flatten()), mistakes);
     check_file(script, written, at, mistakes);
     let asked = asked(script, written, (at, target.flatten()), mistakes);
@@ -167,113 +167,60 @@ fn target(
     };
     let index = script.aims.find(name, mistakes)?;
     let aim = script.aims.aim(index);
-    if let (Some(at), Some(to)) = (at, aim.to)
-        && at != to
+    if let (Some(at), Some(on)) = (at, aim.on)
+        && !script.net.reaches(on, at, script.roster)
     {
-        let names = (script.roster.name(to), script.roster.name(at));
-        let mistake = Mistake::at(
-            name.span,
-            format!(
-                "`{}` is aimed at `{}`, not at `{}`",
-                name.value, names.0, names.1
-            ),
+        let names = (script.roster.name(on), script.roster.name(at));
+        let title = format!(
+            "`{}` cannot reach `{}`: there is no way from `{}`",
+            name.value, names.1, names.0
         );
-        mistakes.add(mistake.context(aim.span, "the target"));
+        mistakes.add(Mistake::at(name.span, title).context(aim.span, "the target"));
         return None;
     }
     Some(Some(index))
 }
 
-/// The targets that an expectation is about.
-fn judged(script: &Script<'_, '_>, at: Option<NodeIndex>, target: Option<usize>) -> Vec<usize> {
-    match target {
-        Some(target) => vec![target],
-        None => script
-            .aims
-            .iter()
-            .enumerate()
-            .filter(|(_, aim)| at.is_some() && aim.to == at)
-            .map(|(index, _)| index)
-            .collect(),
-    }
-}
-
-fn check_that_something_can_arrive(
+/// The targets that an expectation is about: the one that is named, else those that are aimed at the receiver, else
+/// (frames for everybody, or for nobody) those that could reach it.
+pub(crate) fn judged(
     script: &Script<'_, '_>,
     at: Option<NodeIndex>,
     target: Option<usize>,
+) -> Vec<usize> {
+    let (None, Some(at)) = (target, at) else {
+        return target.into_iter().collect();
+    };
+    let those = |fits: &dyn Fn(&Aim) -> bool| {
+        let aims = script.aims.iter().enumerate().filter(|(_, aim)| fits(aim));
+        aims.map(|(index, _)| index).collect::<Vec<_>>()
+    };
+    let aimed = those(&|aim| aim.to == Some(at));
+    if !aimed.is_empty() {
+        return aimed;
+    }
+    those(&|aim| {
+        aim.on
+            .is_none_or(|on| script.net.reaches(on, at, script.roster))
+    })
+}
+
+/// Where no target can send anything and no step loads netconsole by hand, nothing can be expected.
+fn check_that_something_can_arrive(
+    script: &Script<'_, '_>,
+    at: Option<NodeIndex>,
     span: Span,
     mistakes: &mut Mistakes<'_>,
 ) {
-    let unsure = script.aims.iter().any(|aim| aim.to.is_none());
-    if let (Some(at), true, false) = (at, judged(script, at.into(), target).is_empty(), unsure) {
-        let title = format!(
-            "no target is aimed at `{}`, so no line can be expected there",
-            script.roster.name(at)
-        );
+    let Some(at) = at.filter(|_| !script.loads_netconsole) else {
+        return;
+    };
+    if judged(script, Some(at), None).is_empty() {
+        let name = script.roster.name(at);
+        let title = format!("no target can reach `{name}`, so no line can be expected there");
         mistakes.add(
             Mistake::at(span, title).help("aim a target at it, or expect the lines elsewhere"),
         );
-    }
-}
-
-/// Only extended messages have headers, fragments and userdata.
-fn check_headers(
-    script: &Script<'_, '_>,
-    expect: &written::expectation::Expect,
-    about: (Option<NodeIndex>, Option<usize>),
-    mistakes: &mut Mistakes<'_>,
-) {
-    let told = |target: &usize| !script.aims.aim(*target).parameter;
-    let targets: Vec<usize> = judged(script, about.0, about.1)
-        .into_iter()
-        .filter(told)
-        .collect();
-    if let Some(format) = &expect.format {
-        let other = |target: &usize| script.extended[*target] != (format.value == Format::Extended);
-        if let Some(target) = targets.iter().copied().find(other) {
-            let title = format!(
-                "the messages of `{}` are not {}",
-                script.aims.aim(target).name.value,
-                format.value.name()
-            );
-            mistakes.add(of_target(script, target, format.span, title));
-        }
-    }
-    let Some(basic) = targets.into_iter().find(|target| !script.extended[*target]) else {
-        return;
-    };
-    let release = expect
-        .release
-        .as_ref()
-        .filter(|key| !matches!(key.value, Either::One(false)));
-    let keys = [
-        ("level", expect.level.as_ref().map(|key| key.span)),
-        ("facility", expect.facility.as_ref().map(|key| key.span)),
-        ("fragments", expect.fragments.as_ref().map(|key| key.span)),
-        ("userdata", expect.userdata.as_ref().map(|key| key.span)),
-        ("release", release.map(|key| key.span)),
-    ];
-    for (key, span) in keys
-        .into_iter()
-        .filter_map(|(key, span)| Some((key, span?)))
-    {
-        let name = &script.aims.aim(basic).name.value;
-        let title =
-            format!("`{key}` is asked for, but the messages of `{name}` are basic and have none");
-        mistakes.add(of_target(script, basic, span, title));
-    }
-}
-
-/// A mistake that the format of `target` makes one.
-fn of_target(script: &Script<'_, '_>, target: usize, span: Span, title: String) -> Mistake {
-    let aim = script.aims.aim(target);
-    let mistake = Mistake::at(span, title).context(aim.span, "the target");
-    match (aim.span == Span::default(), script.extended[target]) {
-        (true, _) => mistake
-            .help("write a `[[targets]]` with `extended = true`, the default target is basic"),
-        (false, false) => mistake.help("write `extended = true` in the target"),
-        (false, true) => mistake.help("leave `extended` out of the target"),
     }
 }
 
@@ -303,70 +250,9 @@ fn check_file(
     }
 }
 
-/// What is asked of the messages; `None`: there is a mistake.
-fn asked(
-    script: &Script<'_, '_>,
-    expect: &written::expectation::Expect,
-    about: (Option<NodeIndex>, Option<usize>),
-    mistakes: &mut Mistakes<'_>,
-) -> Option<Asked> {
-    let userdata = expect.userdata.as_ref().map(|userdata| &userdata.value.0);
-    let texts = |entries: &Vec<(At<String>, Option<At<String>>)>| {
-        entries
-            .iter()
-            .filter_map(|(key, text)| Some((key.value.clone(), text.as_ref()?.value.clone())))
-            .collect()
-    };
-    let destination_mac = match &expect.destination_mac {
-        None => None,
-        Some(mac) => Some(self::destination_mac(script, mac, about, mistakes)?),
-    };
-    Some(Asked {
-        format: value(expect.format.as_ref()),
-        level: expect.level.as_ref().map(|level| level.value.get()),
-        facility: expect
-            .facility
-            .as_ref()
-            .map(|facility| facility.value.get()),
-        contiguous: expect.sequence.is_some(),
-        fragments: expect.fragments.as_ref().map(|count| times(count.value)),
-        datagrams: expect.datagrams.as_ref().map(|count| times(count.value)),
-        userdata: userdata.map(texts),
-        release: expect.release.as_ref().map(|release| match &release.value {
-            Either::One(true) => Release::Running,
-            Either::One(false) => Release::Absent,
-            Either::Other(text) => Release::Text(text.clone()),
-        }),
-        source_port: expect.source_port.as_ref().map(|port| port.value.get()),
-        source: expect.source.as_ref().map(|address| address.value.0),
-        destination_mac,
-    })
-}
-
-/// The MAC that is asked for: as written, or that of a node's interface on a link of the sender.
-fn destination_mac(
-    script: &Script<'_, '_>,
-    mac: &At<String>,
-    about: (Option<NodeIndex>, Option<usize>),
-    mistakes: &mut Mistakes<'_>,
-) -> Option<MacAddress> {
-    let node = match mac_or_node(mac, script.roster, mistakes)? {
-        RemoteMac::Address(mac) => return Some(mac),
-        RemoteMac::Node(node) => node,
-    };
-    let senders = judged(script, about.0, about.1)
-        .into_iter()
-        .filter_map(|target| script.aims.aim(target).on);
-    let interface = senders
-        .into_iter()
-        .find_map(|sender| script.net.towards(node, sender));
-    let interface = interface.or_else(|| script.net.interfaces_of(node).first());
-    interface.map(|interface| interface.mac)
-}
-
 impl Expect {
     /// Only lines, nothing asked about them.
-    fn plain(at: NodeIndex, lines: crate::scenario::Lines) -> Self {
+    fn plain(at: NodeIndex, lines: Lines) -> Self {
         Self {
             at,
             target: None,

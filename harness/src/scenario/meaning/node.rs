@@ -1,13 +1,12 @@
 //! The nodes of a scenario: their names, their roles, and what each role is made of.
 
 use crate::scenario::{
-    Interface, Node, NodeIndex, Role, Target,
-    meaning::{check_name, target::remote_ports, value},
+    Interface, Node, NodeIndex, Target,
+    meaning::role::Member,
     mistake::{Mistake, Mistakes, list, unknown},
-    node::{Program, Receiver, Sender},
-    read::{Either, word::Word},
+    read::word::Word,
     tree::{At, Span},
-    written::{self, File, node::RoleWord},
+    written::{File, node::RoleWord},
 };
 
 /// The nodes of a file, in its order.
@@ -15,14 +14,6 @@ pub(crate) struct Roster<'f> {
     members: Vec<Member<'f>>,
     /// Whether every role is known.
     certain: bool,
-}
-
-/// A node of the file.
-pub(crate) struct Member<'f> {
-    pub(crate) name: At<String>,
-    pub(crate) role: Option<RoleWord>,
-    /// `None`: it is there by default, or could not be read.
-    pub(crate) written: Option<&'f written::node::Node>,
 }
 
 impl<'f> Roster<'f> {
@@ -181,143 +172,5 @@ impl Default for Roster<'_> {
             ],
             certain: true,
         }
-    }
-}
-
-impl<'f> Member<'f> {
-    fn of(name: &At<String>, node: Option<&'f At<written::node::Node>>) -> Self {
-        let written = node.map(|node| &node.value);
-        Self {
-            name: name.clone(),
-            role: written.and_then(|node| value(node.role.as_ref())),
-            written,
-        }
-    }
-
-    /// Notes a bad name, and keys that are another role's.
-    fn check(&self, mistakes: &mut Mistakes<'_>) {
-        check_name("node", &self.name, mistakes);
-        let (Some(node), Some(role)) = (self.written, self.role) else {
-            return;
-        };
-        let place = |key: Option<Span>, name, owner| key.map(|span| (span, name, owner));
-        let keys = [
-            place(
-                node.nic.as_ref().map(|key| key.span),
-                "nic",
-                RoleWord::Sender,
-            ),
-            place(
-                node.cpus.as_ref().map(|key| key.span),
-                "cpus",
-                RoleWord::Sender,
-            ),
-            place(
-                node.memory.as_ref().map(|key| key.span),
-                "memory",
-                RoleWord::Sender,
-            ),
-            place(
-                node.cmdline.as_ref().map(|key| key.span),
-                "cmdline",
-                RoleWord::Sender,
-            ),
-            place(
-                node.sysctl.as_ref().map(|key| key.span),
-                "sysctl",
-                RoleWord::Sender,
-            ),
-            place(
-                node.program.as_ref().map(|key| key.span),
-                "program",
-                RoleWord::Receiver,
-            ),
-            place(
-                node.config.as_ref().map(|key| key.span),
-                "config",
-                RoleWord::Receiver,
-            ),
-            place(
-                node.port.as_ref().map(|key| key.span),
-                "port",
-                RoleWord::Receiver,
-            ),
-        ];
-        for (span, key, owner) in keys
-            .into_iter()
-            .flatten()
-            .filter(|(_, _, owner)| *owner != role)
-        {
-            let title = format!(
-                "`{key}` is a {}'s, `{}` is a {}",
-                owner.name(),
-                self.name.value,
-                role.name()
-            );
-            mistakes.add(Mistake::at(span, title));
-        }
-        if let (Some(config), None, RoleWord::Receiver) = (&node.config, &node.program, role) {
-            mistakes.add(
-                Mistake::at(config.span, "`config` is there for a `program`")
-                    .help("name the program, or leave `config` out"),
-            );
-        }
-    }
-
-    fn meant(&self, index: NodeIndex, targets: &[Target]) -> Role {
-        match self.role {
-            Some(RoleWord::Sender) | None => Role::Sender(self.sender()),
-            Some(RoleWord::Receiver) => Role::Receiver(self.receiver(index, targets)),
-            Some(RoleWord::Router) => Role::Router,
-        }
-    }
-
-    fn sender(&self) -> Sender {
-        let node = self.written;
-        let sysctl = node
-            .and_then(|node| node.sysctl.as_ref())
-            .into_iter()
-            .flat_map(|sysctl| &sysctl.value.0);
-        Sender {
-            cpus: node
-                .and_then(|node| node.cpus.as_ref())
-                .map_or(1, |cpus| cpus.value.get()),
-            memory: node
-                .and_then(|node| node.memory.as_ref())
-                .map_or(Sender::MEMORY, |memory| memory.value.0),
-            cmdline: node.and_then(|node| value(node.cmdline.as_ref())),
-            sysctl: sysctl
-                .filter_map(|(name, value)| {
-                    Some((name.value.clone(), text(&value.as_ref()?.value)))
-                })
-                .collect(),
-        }
-    }
-
-    fn receiver(&self, index: NodeIndex, targets: &[Target]) -> Receiver {
-        let node = self.written;
-        let program = match node.and_then(|node| value(node.program.as_ref())) {
-            None => Program::Observer,
-            Some(name) => Program::Real {
-                name,
-                config: node
-                    .and_then(|node| value(node.config.as_ref()))
-                    .map(Into::into),
-            },
-        };
-        let written = node.and_then(|node| node.port.as_ref());
-        let ports =
-            written.map(|ports| ports.value.0.iter().map(|port| port.value.get()).collect());
-        Receiver {
-            program,
-            ports: ports.unwrap_or_else(|| remote_ports(index, targets)),
-        }
-    }
-}
-
-fn text(value: &Either<String, crate::scenario::read::scalar::Number<0, { u32::MAX }>>) -> String {
-    match value {
-        Either::One(text) => text.clone(),
-        Either::Other(number) => number.get::<u32>().to_string(),
     }
 }

@@ -1,24 +1,20 @@
 //! Texts that have a form: durations, addresses, sizes, kernel versions, errno names, regular expressions.
 
-use std::{borrow::Cow, net::IpAddr, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use ipnet::IpNet;
 use jiff::SignedDuration;
 use nix::errno;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use crate::{
-    netconsole::MacAddress,
-    scenario::{
-        mistake::{Mistake, Mistakes, nearest},
-        needs::{KernelRange, can_hold},
-        read::Read,
-        tree::{At, Span, Value},
-    },
+use crate::scenario::{
+    mistake::{Mistake, Mistakes, nearest},
+    needs::{KernelRange, can_hold},
+    read::Read,
+    tree::{At, Span, Value},
 };
 
 /// A type that is written as a text of its own form.
-trait Form: Sized {
+pub(crate) trait Form: Sized {
     /// What it is: `a duration`.
     const WHAT: &'static str;
     /// What it looks like.
@@ -30,12 +26,54 @@ trait Form: Sized {
 
 /// What is wrong with a text that should have a form.
 #[derive(Default)]
-struct Fault {
+pub(crate) struct Fault {
     title: Option<String>,
     /// Which bytes of the text are wrong.
     part: Option<(usize, usize)>,
     help: Option<String>,
 }
+
+/// Makes forms readable from a file.
+macro_rules! forms {
+    ($($type:ty)*) => { $(
+        impl Read for $type {
+            fn expected() -> String {
+                <Self as Form>::WHAT.to_owned()
+            }
+
+            fn fits(value: &Value<'_>) -> bool {
+                matches!(value, Value::Text(_))
+            }
+
+            fn read(value: &At<Value<'_>>, mistakes: &mut Mistakes<'_>) -> Option<Self> {
+                let Value::Text(text) = &value.value else { return None };
+                let read = <Self as Form>::parse(text);
+                read.map_err(|fault| {
+                    let mistake = fault.mistake::<Self>(text, value.span, mistakes.text);
+                    mistakes.add(mistake);
+                }).ok()
+            }
+        }
+
+        impl JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string" })
+            }
+        }
+    )* };
+}
+
+pub(crate) use forms;
+
+forms!(Wait Memory KernelRanges ErrnoName Expression);
 
 /// How long something may take. Invariant: more than nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,41 +92,6 @@ impl Form for Wait {
             return Err(Fault::titled(format!("`{text}` is no time to wait")));
         }
         Ok(Self(duration))
-    }
-}
-
-/// An IPv4 or IPv6 address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Address(pub(crate) IpAddr);
-
-impl Form for Address {
-    const WHAT: &'static str = "an IP address";
-    const LIKE: &'static str = "`\"10.0.0.1\"` or `\"fd00::1\"`";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map(Self).map_err(|_| Fault::default())
-    }
-}
-
-/// An address and a prefix length. It may have host bits, and be no place for hosts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Subnet(pub(crate) IpNet);
-
-impl Form for Subnet {
-    const WHAT: &'static str = "a subnet";
-    const LIKE: &'static str = "`\"10.0.0.0/24\"` or `\"fd00::/64\"`";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map(Self).map_err(|_| Fault::default())
-    }
-}
-
-impl Form for MacAddress {
-    const WHAT: &'static str = "an Ethernet address";
-    const LIKE: &'static str = "`\"02:00:0a:01:00:02\"`";
-
-    fn parse(text: &str) -> Result<Self, Fault> {
-        text.parse().map_err(|_| Fault::default())
     }
 }
 
@@ -240,7 +243,7 @@ impl Fault {
     }
 
     /// The mistake; `text` stands at `span`.
-    fn mistake<F: Form>(self, text: &str, span: Span, file: &str) -> Mistake {
+    pub(crate) fn mistake<F: Form>(self, text: &str, span: Span, file: &str) -> Mistake {
         let span = self
             .part
             .and_then(|part| piece(file, span, text, part))
@@ -270,42 +273,3 @@ fn piece(file: &str, span: Span, text: &str, part: (usize, usize)) -> Option<Spa
         end: start + part.1,
     })
 }
-
-macro_rules! forms {
-    ($($type:ty)*) => { $(
-        impl Read for $type {
-            fn expected() -> String {
-                <Self as Form>::WHAT.to_owned()
-            }
-
-            fn fits(value: &Value<'_>) -> bool {
-                matches!(value, Value::Text(_))
-            }
-
-            fn read(value: &At<Value<'_>>, mistakes: &mut Mistakes<'_>) -> Option<Self> {
-                let Value::Text(text) = &value.value else { return None };
-                let read = <Self as Form>::parse(text);
-                read.map_err(|fault| {
-                    let mistake = fault.mistake::<Self>(text, value.span, mistakes.text);
-                    mistakes.add(mistake);
-                }).ok()
-            }
-        }
-
-        impl JsonSchema for $type {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($type).into()
-            }
-
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string" })
-            }
-        }
-    )* };
-}
-
-forms!(Wait Address Subnet MacAddress Memory KernelRanges ErrnoName Expression);

@@ -7,7 +7,8 @@ use crate::scenario::{
     mistake::Mistakes,
     read::{
         Either, Many, Map,
-        form::{Address, Expression, Wait},
+        form::{Expression, Wait},
+        network::Address,
         scalar::{Count, Number, Port},
         table::{Keys, table},
         word::Word,

@@ -8,7 +8,8 @@ use crate::{
         node::Nic,
         read::{
             Either, Entries, Many, Map,
-            form::{Address, Memory, Subnet},
+            form::Memory,
+            network::{Address, Subnet},
             scalar::{Number, Port},
             table::table,
             word::Word,

@@ -1,21 +1,21 @@
 //! Steps as written: one key names the action.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema};
 
 use crate::scenario::{
     mistake::{Mistake, Mistakes, list},
     read::{
-        Either, Many, Map, Read,
-        form::{Address, Wait},
+        Either, Many, Map,
+        form::Wait,
+        network::Address,
         scalar::{Count, Number, Port},
         table::{Keys, table},
         word::Word,
     },
-    tree::{At, Span, Value},
+    tree::{At, Span},
     written::{
         expectation::{Absent, Expect, Short},
+        later::Later,
         target::Fails,
     },
 };
@@ -51,20 +51,28 @@ table! {
         /// Lines that were printed and must not arrive.
         "absent" absent: Either<Short, Absent>,
         /// Writes to a file (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "write" write: Later,
         /// Reboots (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "reboot" reboot: Later,
         /// Switches off (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "power-off" power_off: Later,
         /// Presses a SysRq key (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "sysrq" sysrq: Later,
         /// Makes the kernel oops (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "oops" oops: Later,
         /// Makes the kernel panic (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "panic" panic: Later,
         /// Makes a processor hang (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "hang" hang: Later,
         /// Sends a non-maskable interrupt (not built yet).
+        #[expect(dead_code, reason = "its key says all")]
         "nmi" nmi: Later,
     }
 }
@@ -184,38 +192,6 @@ pub(crate) enum UpDown {
 impl Word for UpDown {
     const WHAT: &'static str = "state of an interface";
     const WORDS: &'static [(&'static str, Self)] = &[("up", Self::Up), ("down", Self::Down)];
-}
-
-/// The value of a step that is not built yet: anything.
-#[derive(Debug, Clone)]
-pub(crate) struct Later;
-
-impl Read for Later {
-    fn expected() -> String {
-        "anything".to_owned()
-    }
-
-    fn fits(_: &Value<'_>) -> bool {
-        true
-    }
-
-    fn read(_: &At<Value<'_>>, _: &mut Mistakes<'_>) -> Option<Self> {
-        Some(Self)
-    }
-}
-
-impl JsonSchema for Later {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Later".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "deprecated": true })
-    }
 }
 
 /// What may stand beside a step's action.

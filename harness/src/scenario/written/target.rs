@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use crate::scenario::{
     read::{
         Either, Map,
-        form::{Address, ErrnoName},
+        form::ErrnoName,
+        network::Address,
         scalar::{OrDefault, Port},
         table::table,
         word::Word,
