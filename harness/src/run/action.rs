@@ -26,7 +26,7 @@ impl Stage<'_> {
         let (node, within) = (step.on, step.within);
         match &step.action {
             Action::ConsoleLevel(level) => {
-                self.judge.console_level(node, Some(*level));
+                self.judge.console_level(node, *level);
                 self.plain(node, Request::ConsoleLevel(*level), within)
                     .await
             }
