@@ -125,8 +125,8 @@ impl KernelRequest {
             (Shelf::Kernels, &key),
             &Record::is_whole,
             &|| {
-                let release = self.source.to_string();
-                observer(Progress::Waiting { release });
+                let what = self.source.to_string();
+                observer(Progress::Waiting { what });
             },
             &mut |folder| {
                 let debs: Vec<Deb> = paths.iter().map(|path| Deb::untrusted(path)).collect();

@@ -18,7 +18,7 @@ use crate::{
         progress::{Observer, Progress},
         vmlinux::Vmlinux,
     },
-    modules::index,
+    modules::{index, name::ModuleName},
 };
 
 /// The version of the layout that is described here; entries of another one are made again.
@@ -171,11 +171,16 @@ pub(crate) fn unpack(
         deb.files(&mut |path, size, content| unpacking.file(deb, (path, size), content))?;
     }
     let image = folder.join(IMAGE);
+    let lacks = |what| Error::PackageIncomplete {
+        packages: names(debs),
+        what,
+    };
     if !image.is_file() {
-        return Err(Error::PackageIncomplete {
-            release: names(debs),
-            what: "kernel image",
-        });
+        return Err(lacks("kernel image"));
+    }
+    let modules = unpacking.count_modules();
+    if modules == 0 && matches!(origin, Origin::Debian { .. }) {
+        return Err(lacks("modules"));
     }
     let opened = Image::open(&image)?;
     let release = opened.release().to_owned();
@@ -183,7 +188,7 @@ pub(crate) fn unpack(
         release: release.clone(),
     });
     let vmlinux = extract(opened, &folder.join(VMLINUX))?;
-    index::write_list(&folder.join(MODULES), &unpacking.modules)?;
+    unpacking.write_list()?;
     let record = Record {
         layout: LAYOUT,
         release,
@@ -191,7 +196,7 @@ pub(crate) fn unpack(
         image: Noted::of(&image)?,
         vmlinux,
         has_config: folder.join(CONFIG).is_file(),
-        modules: unpacking.modules.len(),
+        modules,
     };
     let path = folder.join(RECORD);
     let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
@@ -250,6 +255,19 @@ impl<'a> Unpacking<'a> {
             self.modules.push((size, module.to_owned()));
         }
         Ok(())
+    }
+
+    fn count_modules(&self) -> usize {
+        let names = self.modules.iter();
+        names
+            .filter(|(_, path)| ModuleName::of_file(path).is_some())
+            .count()
+    }
+
+    fn write_list(&mut self) -> Result<()> {
+        let folder = self.folder.join(MODULES);
+        self.make_parent(&folder.join("list"))?;
+        index::write_list(&folder, &self.modules)
     }
 
     fn make_parent(&mut self, target: &Path) -> Result<()> {
@@ -355,7 +373,7 @@ pub(crate) mod tests {
         let path = folder.path().join("linux-doc.deb");
         write_deb(&path, &[("./usr/share/doc/x", b"x")]);
         let error = unpack(&[Deb::untrusted(&path)], folder.path(), origin(), &|_| ()).unwrap_err();
-        let sentence = "the packages of linux-doc.deb hold no kernel image\n(name another build)";
+        let sentence = "no kernel image is in linux-doc.deb\n(name another build, or all packages of this one)";
         assert_eq!(error.to_string(), sentence);
     }
 
