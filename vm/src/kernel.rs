@@ -12,9 +12,9 @@ use crate::{
     kernel::{
         config::Config,
         image::Image,
-        package::{Origin, Record},
         place::{Parts, find_modules},
         progress::{Observer, Progress},
+        record::{Origin, Record},
         source::Source,
         vmlinux::Vmlinux,
     },
@@ -29,6 +29,7 @@ pub mod listing;
 mod package;
 mod place;
 pub mod progress;
+mod record;
 pub mod selection;
 pub mod source;
 mod vmlinux;

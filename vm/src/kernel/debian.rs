@@ -13,8 +13,9 @@ use crate::{
             mirror::Mirror,
             version::compare,
         },
-        package::{Origin, Record, unpack},
+        package::unpack,
         progress::{Observer, Progress},
+        record::{Origin, Record},
         selection::Selection,
     },
 };
