@@ -1,6 +1,20 @@
-//! The program `lastwords`.
+//! The program `lastwords`: the command line outside, and PID 1 inside the guests that it boots.
 
+mod cli;
+mod kernel;
+mod lab;
 mod netconsole;
+mod report;
+mod run;
 mod scenario;
+mod suite;
+mod verdict;
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if lastwords_vm::init::is_init() {
+        kernel::agent::serve();
+    }
+    cli::main()
+}

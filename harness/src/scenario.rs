@@ -3,18 +3,34 @@
 //! The types here are the file as meant: names are resolved, defaults filled in, and what cannot be is not
 //! representable. Pure: the text of a file comes in, nothing is opened.
 
+pub(crate) mod cause;
 pub(crate) mod expectation;
 pub(crate) mod link;
+mod matrix;
+mod meaning;
+pub(crate) mod mistake;
 pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod place;
+mod read;
+pub(crate) mod schema;
 pub(crate) mod step;
 pub(crate) mod target;
+mod tree;
+mod written;
 
-use std::path::PathBuf;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use toml::de::DeTable;
+
+use crate::scenario::mistake::Mistakes;
 
 pub(crate) use expectation::{Absent, Expect, Line, Lines, Order, Pattern};
 pub(crate) use link::Link;
+pub(crate) use mistake::Mistake;
 pub(crate) use needs::{Known, Needs};
 pub(crate) use node::{Interface, Node, NodeIndex, Role};
 pub(crate) use place::Place;
@@ -44,4 +60,51 @@ impl Scenario {
     pub(crate) fn node(&self, index: NodeIndex) -> &Node {
         &self.nodes[index.0]
     }
+
+    /// The kernel modules that a guest must have: those of steps and needs, and netconsole where there is a target.
+    pub(crate) fn modules(&self) -> BTreeSet<&str> {
+        let steps = self.steps.iter().filter_map(|step| step.action.module());
+        let netconsole = (!self.targets.is_empty()).then_some("netconsole");
+        steps
+            .chain(self.needs.module.iter().map(String::as_str))
+            .chain(netconsole)
+            .collect()
+    }
 }
+
+/// The scenarios in `text`, the file `path`, called `name`: one for each case of its matrix. Or all of its mistakes, in
+/// the file's order.
+///
+/// A mistake in TOML's own syntax hides what the keys mean, so then only those mistakes are told.
+pub(crate) fn parse(path: &Path, name: &str, text: &str) -> Result<Vec<Scenario>, Vec<Mistake>> {
+    let mut mistakes = Mistakes::new(text);
+    let (file, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        mistakes.add(Mistake::of_syntax(error, text));
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes.into_sorted());
+    }
+    let cases = matrix::cases(&file, &mut mistakes);
+    let mut scenarios = Vec::new();
+    let mut by_case = Vec::new();
+    for case in &cases {
+        let mut found = Mistakes::new(text);
+        let tree = tree::grow(&file, case, &mut found);
+        let written = read::read::<written::File>(&tree, &mut found);
+        let name = format!("{name}{}", case.name());
+        scenarios.extend(
+            written.and_then(|written| meaning::mean(&written.value, path, name, &mut found)),
+        );
+        by_case.push((case.name(), found.into_sorted()));
+    }
+    mistakes.absorb(by_case);
+    if mistakes.is_empty() {
+        Ok(scenarios)
+    } else {
+        Err(mistakes.into_sorted())
+    }
+}
+
+#[cfg(test)]
+mod tests;

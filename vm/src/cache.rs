@@ -154,7 +154,13 @@ impl Cache {
         Staging::new(&self.root.join("tmp"))
     }
 
-    fn taken(&self, shelf: Shelf, key: &str, whole: Check, lock: File) -> Result<Entry, File> {
+    pub(crate) fn taken(
+        &self,
+        shelf: Shelf,
+        key: &str,
+        whole: Check,
+        lock: File,
+    ) -> Result<Entry, File> {
         let folder = self.folder(shelf, key);
         if !whole(&folder) {
             return Err(lock);
@@ -183,7 +189,7 @@ impl Cache {
     }
 
     /// Removes a folder so that nobody sees it half removed; the caller holds its lock alone.
-    fn discard(&self, folder: &Path) -> Result<()> {
+    pub(crate) fn discard(&self, folder: &Path) -> Result<()> {
         if !folder.exists() {
             return Ok(());
         }
@@ -191,7 +197,7 @@ impl Cache {
         fs::rename(folder, staging.path().join("discarded")).map_err(Error::write(folder))
     }
 
-    fn lock_file(&self, shelf: Shelf, key: &str) -> Result<(PathBuf, File)> {
+    pub(crate) fn lock_file(&self, shelf: Shelf, key: &str) -> Result<(PathBuf, File)> {
         let path = self
             .root
             .join("locks")

@@ -1,10 +1,18 @@
-//! Boots any Linux kernel in QEMU: kernel sources and modules, vmlinux extraction, initramfs, machine, guest channel.
+//! Boots any Linux kernel in QEMU: kernel sources and modules, vmlinux extraction, initramfs, machine, templates, guest
+//! channel.
 //!
 //! This crate knows nothing of netconsole and judges nothing.
 
+pub mod accelerator;
 mod archive;
 pub mod cache;
+pub mod channel;
 pub mod error;
+pub mod init;
 pub mod initramfs;
 pub mod kernel;
+pub mod machine;
 pub mod modules;
+pub mod qemu;
+pub mod qmp;
+pub mod template;

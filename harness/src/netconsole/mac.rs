@@ -11,7 +11,9 @@ pub(crate) struct MacAddress(pub(crate) [u8; 6]);
 
 /// A text that is no Ethernet address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no Ethernet address\n(six pairs of hexadecimal digits, as in `02:00:0a:01:00:02`)")]
+#[error(
+    "`{0}` is no Ethernet address\n(six pairs of hexadecimal digits, as in `02:00:0a:01:00:02`)"
+)]
 pub(crate) struct InvalidMac(String);
 
 impl MacAddress {

@@ -1,6 +1,9 @@
 //! What must arrive, and what must not.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf};
+use std::{
+    collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, sync::OnceLock,
+    time::Duration,
+};
 
 use crate::{netconsole::MacAddress, scenario::NodeIndex};
 
@@ -55,7 +58,9 @@ pub(crate) enum Release {
     Text(String),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Format {
     Basic,
@@ -70,6 +75,12 @@ pub(crate) struct Absent {
     pub(crate) lines: Lines,
     /// See [`Expect::replay`].
     pub(crate) replay: bool,
+    /// `for`: how long to listen where the sender's kernel is dead and sends no marker.
+    pub(crate) lasting: Option<Duration>,
+    /// The node that saw the lines last.
+    pub(crate) lost: Option<NodeIndex>,
+    /// Why they died: one of [`crate::scenario::cause::NAMES`].
+    pub(crate) because: Option<String>,
 }
 
 /// The lines of an expectation. Invariant: not empty.
@@ -86,36 +97,62 @@ pub(crate) struct Line {
 }
 
 /// How a line is told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Pattern {
     /// A literal piece of the text. Invariant: not empty.
     Literal(String),
     /// A regular expression over bytes. Invariant: it does not match the empty text.
-    Regex(regex::bytes::Regex),
+    Regex(Expression),
 }
 
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Literal(one), Self::Literal(two)) => one == two,
-            (Self::Regex(one), Self::Regex(two)) => one.as_str() == two.as_str(),
-            (Self::Literal(_), Self::Regex(_)) | (Self::Regex(_), Self::Literal(_)) => false,
+/// A regular expression that is compiled when it is first used: checking a file needs no more than its syntax.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression {
+    text: String,
+    compiled: OnceLock<regex::bytes::Regex>,
+}
+
+impl Expression {
+    /// Takes a regular expression whose syntax has been checked.
+    pub(crate) fn new(text: String) -> Self {
+        Self {
+            text,
+            compiled: OnceLock::new(),
         }
+    }
+
+    /// As written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Compiled.
+    pub(crate) fn regex(&self) -> &regex::bytes::Regex {
+        self.compiled.get_or_init(|| {
+            regex::bytes::Regex::new(&self.text)
+                .expect("the expression compiled when the file was read")
+        })
     }
 }
 
-impl Pattern {
-    /// Whether `text` holds it.
-    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
-        match self {
-            Self::Literal(literal) => literal.is_empty() || text.windows(literal.len()).any(|piece| piece == literal.as_bytes()),
-            Self::Regex(regex) => regex.is_match(text),
-        }
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
     }
 }
 
 /// Whether lines are expected as written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Deserialize,
+    serde::Serialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Order {
     /// In the order of the file; others may lie between.

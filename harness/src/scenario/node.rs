@@ -58,11 +58,27 @@ pub(crate) enum Program {
     /// The built-in receiver, which sees whole frames.
     Observer,
     /// A real program by its name, with its configuration file as the scenario names it.
-    Real { name: String, config: Option<std::path::PathBuf> },
+    Real {
+        name: String,
+        config: Option<std::path::PathBuf>,
+    },
 }
 
 /// A QEMU network card that a stock kernel has a driver for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 pub(crate) enum Nic {
     #[default]
     #[serde(rename = "virtio-net-pci")]
@@ -87,6 +103,11 @@ pub(crate) struct Interface {
     pub(crate) addresses: Vec<IpNet>,
     /// The sender's card; unused elsewhere.
     pub(crate) nic: Nic,
+}
+
+impl Sender {
+    /// MiB of memory that a sender has unless its file says otherwise.
+    pub(crate) const MEMORY: u32 = 256;
 }
 
 impl Node {

@@ -1,6 +1,6 @@
 //! The steps of a scenario: actions and expectations, in order.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::scenario::{Absent, Expect, NodeIndex, Place, RemoteMac};
 
@@ -14,7 +14,7 @@ pub(crate) struct Step {
     pub(crate) fails: Option<Failure>,
     /// How long it may take; its default suits emulation.
     pub(crate) within: Duration,
-    /// The key that names the action.
+    /// What stands behind the key that names the action.
     pub(crate) place: Place,
 }
 
@@ -32,16 +32,41 @@ pub(crate) enum Failure {
 pub(crate) enum Action {
     /// `dmesg -n LEVEL`, 1 to 8.
     ConsoleLevel(u8),
-    Load { module: String, parameters: String },
-    Unload { module: String, if_loaded: bool },
+    Load {
+        module: String,
+        parameters: String,
+    },
+    Unload {
+        module: String,
+        if_loaded: bool,
+    },
     Kmsg(Kmsg),
     Set(Set),
     Link(LinkChange),
     Run(Run),
     /// Waits until the interface has its carrier.
-    WaitForCarrier { interface: usize },
+    WaitForCarrier {
+        interface: usize,
+    },
     Expect(Expect),
     Absent(Absent),
+}
+
+impl Action {
+    /// The kernel module that it loads or unloads.
+    pub(crate) fn module(&self) -> Option<&str> {
+        match self {
+            Self::Load { module, .. } | Self::Unload { module, .. } => Some(module),
+            Self::ConsoleLevel(_)
+            | Self::Kmsg(_)
+            | Self::Set(_)
+            | Self::Link(_)
+            | Self::Run(_)
+            | Self::WaitForCarrier { .. }
+            | Self::Expect(_)
+            | Self::Absent(_) => None,
+        }
+    }
 }
 
 /// Writes to /dev/kmsg, one write(2) for each record.
@@ -52,6 +77,17 @@ pub(crate) struct Kmsg {
     /// 0 (emerg) to 7 (debug), written as `<LEVEL>`; none: the kernel's default for /dev/kmsg, 4.
     pub(crate) level: Option<u8>,
     pub(crate) newline: bool,
+}
+
+impl Kmsg {
+    /// One record at the kernel's default level.
+    pub(crate) fn line(text: &str) -> Self {
+        Self {
+            records: vec![text.to_owned()],
+            level: None,
+            newline: true,
+        }
+    }
 }
 
 /// Changes a target through configfs.
@@ -98,6 +134,3 @@ pub(crate) struct Run {
     /// What its standard output must hold, if that is asked.
     pub(crate) prints: Option<String>,
 }
-
-/// A count that is never zero, as `times` in a scenario.
-pub(crate) type Times = NonZeroU32;

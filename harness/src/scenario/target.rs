@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use crate::{
-    netconsole::MacAddress,
+    netconsole::{MacAddress, Settings},
     scenario::{NodeIndex, Place, step::Failure},
 };
 
@@ -38,8 +38,21 @@ pub(crate) struct Target {
     pub(crate) place: Place,
 }
 
+impl Target {
+    /// The ports that it sends to from the start.
+    pub(crate) fn remote_ports(&self) -> Vec<u16> {
+        match (&self.parameter, &self.remote_port) {
+            (Some(parameter), _) => parameter.split(';').map(port_of_parameter).collect(),
+            (None, Some(Setting::Value(port))) => vec![*port],
+            (None, Some(Setting::KernelDefault) | None) => vec![Settings::REMOTE_PORT],
+        }
+    }
+}
+
 /// How a target is set up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Via {
     /// `modprobe netconsole netconsole=…`; several such targets of one sender are one parameter, joined by `;`.
@@ -62,4 +75,14 @@ pub(crate) enum RemoteMac {
     Address(MacAddress),
     /// The MAC of that node's interface nearest to the sender: on a link of the sender, else its first.
     Node(NodeIndex),
+}
+
+/// The remote port of a module parameter: what stands between `,` and `@`, else the kernel's own.
+fn port_of_parameter(parameter: &str) -> u16 {
+    let remote = parameter.split_once(',').map_or("", |(_, remote)| remote);
+    let port = remote
+        .split_once('@')
+        .and_then(|(port, _)| port.trim().parse().ok());
+    port.filter(|port| *port != 0)
+        .unwrap_or(Settings::REMOTE_PORT)
 }

@@ -1,0 +1,176 @@
+//! The sender's network interfaces: addresses, up and down, carrier.
+
+use std::{fs, net::IpAddr, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt};
+use ipnet::IpNet;
+use netlink_packet_core::NetlinkPayload;
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    link::{LinkAttribute, LinkMessage},
+};
+use rtnetlink::{Handle, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection};
+use tokio::time::timeout;
+
+use crate::{kernel::Refusal, netconsole::MacAddress};
+
+/// Gives `name` its MAC and its addresses and brings it up.
+pub(crate) async fn configure(
+    name: &str,
+    mac: MacAddress,
+    addresses: &[IpNet],
+) -> Result<(), Refusal> {
+    let doing = format!("setting {name} up");
+    let handle = connect(&doing)?;
+    let link = find(&handle, name, &doing).await?;
+    if address_of(&link) != Some(mac) {
+        let change = LinkUnspec::new_with_index(link.header.index).address(mac.0.to_vec());
+        let changed = handle.link().set(change.build()).execute().await;
+        changed.map_err(|error| netlink(&doing, error))?;
+    }
+    // An address must be usable at once: no duplicate address detection in a lab that gives each address once.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0");
+    for net in addresses {
+        let added = handle
+            .address()
+            .add(link.header.index, net.addr(), net.prefix_len())
+            .execute()
+            .await;
+        added.map_err(|error| netlink(&doing, error))?;
+    }
+    up(&handle, &link, true)
+        .await
+        .map_err(|error| netlink(&doing, error))
+}
+
+/// `ip link set NAME up|down`.
+pub(crate) async fn set_up(name: &str, wanted: bool) -> Result<(), Refusal> {
+    let doing = format!("ip link set {name} {}", if wanted { "up" } else { "down" });
+    let handle = connect(&doing)?;
+    let link = find(&handle, name, &doing).await?;
+    up(&handle, &link, wanted)
+        .await
+        .map_err(|error| netlink(&doing, error))
+}
+
+async fn up(handle: &Handle, link: &LinkMessage, wanted: bool) -> Result<(), rtnetlink::Error> {
+    let change = LinkUnspec::new_with_index(link.header.index);
+    let change = if wanted { change.up() } else { change.down() };
+    handle.link().set(change.build()).execute().await
+}
+
+/// Waits for the carrier: listens for changes first, then looks, so that none is missed.
+pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(), Refusal> {
+    let doing = format!("waiting for the carrier of {name}");
+    let opened = new_multicast_connection(&[MulticastGroup::Link]);
+    let (connection, handle, mut changes) =
+        opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
+    tokio::spawn(connection);
+    if has_carrier(&find(&handle, name, &doing).await?) {
+        return Ok(());
+    }
+    let wait = async {
+        while let Some((message, _)) = changes.next().await {
+            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
+                message.payload
+                && name_of(&link) == Some(name)
+                && has_carrier(&link)
+            {
+                return;
+            }
+        }
+    };
+    timeout(within, wait)
+        .await
+        .map_err(|_| Refusal::ours(doing, format!("none after {within:?}")))
+}
+
+pub(crate) fn connect(doing: &str) -> Result<Handle, Refusal> {
+    let (connection, handle, _) =
+        new_connection().map_err(|error| Refusal::by_kernel(doing, &error))?;
+    tokio::spawn(connection);
+    Ok(handle)
+}
+
+async fn find(handle: &Handle, name: &str, doing: &str) -> Result<LinkMessage, Refusal> {
+    let found = handle
+        .link()
+        .get()
+        .match_name(name)
+        .execute()
+        .try_next()
+        .await;
+    let missing = || Refusal {
+        errno: Some("ENODEV".to_owned()),
+        ..Refusal::ours(doing, format!("there is no interface `{name}`"))
+    };
+    match found {
+        Ok(Some(link)) => Ok(link),
+        Ok(None) => Err(missing()),
+        Err(error) if errno(&error) == Some(libc::ENODEV) => Err(missing()),
+        Err(error) => Err(netlink(doing, error)),
+    }
+}
+
+/// The name of the interface with `index`.
+pub(crate) async fn name_of_index(
+    handle: &Handle,
+    index: u32,
+    doing: &str,
+) -> Result<String, Refusal> {
+    let found = handle
+        .link()
+        .get()
+        .match_index(index)
+        .execute()
+        .try_next()
+        .await;
+    match found.map_err(|error| netlink(doing, error))? {
+        Some(link) => Ok(name_of(&link).unwrap_or_default().to_owned()),
+        None => Err(Refusal::ours(doing, format!("interface {index} is gone"))),
+    }
+}
+
+fn name_of(link: &LinkMessage) -> Option<&str> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::IfName(name) => Some(name.as_str()),
+            _ => None,
+        })
+}
+
+fn address_of(link: &LinkMessage) -> Option<MacAddress> {
+    link.attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            LinkAttribute::Address(bytes) => Some(MacAddress(bytes.as_slice().try_into().ok()?)),
+            _ => None,
+        })
+}
+
+fn has_carrier(link: &LinkMessage) -> bool {
+    link.attributes
+        .iter()
+        .any(|attribute| matches!(attribute, LinkAttribute::Carrier(1)))
+}
+
+/// A refusal for what netlink answered.
+pub(crate) fn netlink(doing: &str, error: rtnetlink::Error) -> Refusal {
+    match errno(&error) {
+        Some(number) => Refusal::by_kernel(doing, &std::io::Error::from_raw_os_error(number)),
+        None => Refusal::ours(doing, error.to_string()),
+    }
+}
+
+fn errno(error: &rtnetlink::Error) -> Option<i32> {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.code.map(|code| -code.get()),
+        _ => None,
+    }
+}
+
+/// Whether `address` is one that a neighbour table resolves (IPv6 and IPv4 alike).
+pub(crate) fn is_unicast(address: IpAddr) -> bool {
+    !(address.is_multicast() || address.is_unspecified())
+}

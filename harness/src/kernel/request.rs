@@ -1,0 +1,191 @@
+//! What can be asked of a kernel under test, and what it answers.
+
+use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::netconsole::MacAddress;
+
+/// One thing to do or to look up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Request {
+    /// All of them in order, up to the first that is refused. Answered by [`Answer::Batch`].
+    Batch(Vec<Request>),
+    /// The running kernel's release and processors.
+    Facts,
+    /// `dmesg -n LEVEL`: the first field of /proc/sys/kernel/printk.
+    ConsoleLevel(u8),
+    /// Writes a file as it is.
+    Write { path: String, text: String },
+    /// Loads a module and what it depends on. Answered by [`Answer::Loaded`].
+    Load { module: String, parameters: String },
+    /// Unloads a module; `if_loaded` makes one that is not loaded no failure.
+    Unload { module: String, if_loaded: bool },
+    /// Writes records to /dev/kmsg, one open and one write(2) each, as `echo` does. With `count`, the number that was
+    /// written comes back beside a refusal.
+    Kmsg {
+        records: Vec<String>,
+        level: Option<u8>,
+        newline: bool,
+    },
+    /// `TEXT 1` to `TEXT LINES`, written like [`Request::Kmsg`].
+    Burst {
+        text: String,
+        lines: u32,
+        level: Option<u8>,
+    },
+    /// Makes, changes and removes what is under /sys/kernel/config/netconsole.
+    Configfs(Vec<ConfigfsChange>),
+    /// Gives an interface its MAC and its addresses and brings it up.
+    Interface {
+        name: String,
+        mac: MacAddress,
+        addresses: Vec<IpNet>,
+    },
+    /// `ip link set NAME up|down`.
+    SetUp { interface: String, up: bool },
+    /// Waits until the interface has its carrier.
+    WaitForCarrier { interface: String, within: Duration },
+    /// Where a packet for `address` goes, by the routing table and the neighbour table, as `ip route get` and
+    /// `ip neighbour` tell it; without `resolve` by the routing table alone. Answered by [`Answer::NextHop`].
+    NextHop {
+        address: IpAddr,
+        resolve: bool,
+        within: Duration,
+    },
+    /// Reads a small file. Answered by [`Answer::Text`].
+    Read { path: String },
+    /// The kernel log since the last time, from the first record on. Answered by [`Answer::Log`].
+    ReadLog,
+    /// Runs a program and waits for it. Answered by [`Answer::Ran`].
+    Run {
+        command: Vec<String>,
+        within: Duration,
+    },
+}
+
+/// One change under /sys/kernel/config/netconsole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ConfigfsChange {
+    /// `mkdir PATH`.
+    Make(String),
+    /// `rmdir PATH`.
+    Remove(String),
+    /// `echo VALUE > PATH`.
+    Write(String, String),
+}
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    Done,
+    Batch(Vec<Answer>),
+    Facts {
+        release: String,
+        cpus: usize,
+    },
+    /// Whether it was loaded just now (it may have been there before, or be built in).
+    Loaded(bool),
+    NextHop(NextHop),
+    Text(String),
+    /// Records as /dev/kmsg prints them; `lost` counts reads that found their record overwritten.
+    Log {
+        records: Vec<String>,
+        lost: u64,
+    },
+    Ran(Ran),
+}
+
+/// The way to an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NextHop {
+    pub(crate) interface: String,
+    /// The source address that the kernel would take.
+    pub(crate) source: Option<IpAddr>,
+    /// The gateway, where there is one.
+    pub(crate) gateway: Option<IpAddr>,
+    /// The MAC of the gateway or of the address itself; none where it was not to be resolved.
+    pub(crate) mac: Option<MacAddress>,
+}
+
+/// A program that ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ran {
+    /// Its exit status; none when a signal ended it.
+    pub(crate) status: Option<i32>,
+    /// Its standard output, then its standard error; each cut at 64 KiB.
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+/// Why a kernel did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[error("{doing}: {reason}")]
+pub(crate) struct Refusal {
+    /// What was being done, as an operator would write it: `modprobe floppy`.
+    pub(crate) doing: String,
+    /// The system's words, or ours.
+    pub(crate) reason: String,
+    /// The errno's name, `ENOSPC`, where the kernel gave one.
+    pub(crate) errno: Option<String>,
+    /// What was done of a [`Request::Batch`] before this.
+    #[serde(default)]
+    pub(crate) before: Vec<Answer>,
+}
+
+impl Refusal {
+    /// A refusal by the kernel.
+    pub(crate) fn by_kernel(doing: impl Into<String>, error: &io::Error) -> Self {
+        let errno = error.raw_os_error().map(errno_name);
+        let reason = match error.raw_os_error() {
+            Some(ENOTSUPP) => "the device does not support it (errno 524, ENOTSUPP)".to_owned(),
+            Some(number) => format!(
+                "{} ({})",
+                nix::Error::from_raw(number).desc(),
+                errno_name(number)
+            ),
+            None => error.to_string(),
+        };
+        Self {
+            doing: doing.into(),
+            reason,
+            errno,
+            before: Vec::new(),
+        }
+    }
+
+    /// A refusal for a reason of our own.
+    pub(crate) fn ours(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            doing: doing.into(),
+            reason: reason.into(),
+            errno: None,
+            before: Vec::new(),
+        }
+    }
+}
+
+/// The kernel's own errno that leaks to user space: `include/linux/errno.h`.
+const ENOTSUPP: i32 = 524;
+
+/// `ENOENT` for 2.
+fn errno_name(number: i32) -> String {
+    match nix::Error::from_raw(number) {
+        nix::Error::UnknownErrno if number == ENOTSUPP => "ENOTSUPP".to_owned(),
+        nix::Error::UnknownErrno => format!("errno {number}"),
+        errno => format!("{errno:?}"),
+    }
+}
+
+/// What PID 1 is told when it is packed: written to /lastwords/guest.json.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub(crate) struct GuestPlan {
+    /// File names under /lastwords/modules in load order, for each module by its name (dashes as underscores).
+    pub(crate) modules: BTreeMap<String, Vec<String>>,
+    /// Modules to load before the guest says that it is ready.
+    pub(crate) preload: Vec<String>,
+}

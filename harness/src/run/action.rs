@@ -1,0 +1,349 @@
+//! Does what a step says, on the sender that it is for.
+
+use std::time::Duration;
+
+use crate::{
+    kernel::{Answer, Refusal, Request, request::ConfigfsChange},
+    netconsole::Settings,
+    run::{
+        Error,
+        stage::Stage,
+        targets::mac_of,
+        trouble::{Failed, Trouble},
+    },
+    scenario::{
+        Action, NodeIndex, Step, Via,
+        step::{Kmsg, LinkChange, Run, Set},
+    },
+};
+
+/// What came of an action: done, or refused by the kernel.
+type Done = Result<(), Refusal>;
+
+impl Stage<'_> {
+    /// Does an action; expectations are [`crate::run::wait`]'s.
+    pub(crate) async fn act(&mut self, step: &Step) -> Result<Done, Trouble> {
+        let (node, within) = (step.on, step.within);
+        match &step.action {
+            Action::ConsoleLevel(level) => {
+                self.judge.console_level(node, *level);
+                self.plain(node, Request::ConsoleLevel(*level), within)
+                    .await
+            }
+            Action::Load { module, parameters } if module == "netconsole" => {
+                self.load_netconsole(node, parameters, within).await
+            }
+            Action::Load { module, parameters } => {
+                let request = Request::Load {
+                    module: module.clone(),
+                    parameters: parameters.clone(),
+                };
+                self.plain(node, request, within).await
+            }
+            Action::Unload { module, if_loaded } => {
+                self.unload(node, module, *if_loaded, within).await
+            }
+            Action::Kmsg(kmsg) => self.plain(node, written(kmsg), within).await,
+            Action::Set(set) => self.set(node, set, within).await,
+            Action::Link(change) => self.change_link(node, change, within).await,
+            Action::Run(run) => self.run_program(node, run, within).await,
+            Action::WaitForCarrier { interface } => {
+                let interface = self.scenario.node(node).interfaces[*interface].name.clone();
+                // The guest's own deadline comes first: its refusal says more than our silence.
+                let request = Request::WaitForCarrier {
+                    interface: interface.clone(),
+                    within,
+                };
+                let done = self
+                    .plain(node, request, within + Duration::from_secs(5))
+                    .await?;
+                if done.is_ok() {
+                    self.set_carrier(node, &interface, true);
+                }
+                Ok(done)
+            }
+            Action::Expect(_) | Action::Absent(_) => Ok(Ok(())),
+        }
+    }
+
+    async fn plain(
+        &mut self,
+        node: NodeIndex,
+        request: Request,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        Ok(self.ask(node, &request, within).await?.map(drop))
+    }
+
+    /// Loads netconsole: without parameters, with those of its targets, as `/etc/modprobe.d` would have it.
+    async fn load_netconsole(
+        &mut self,
+        node: NodeIndex,
+        parameters: &str,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let has_targets = |via: Via| {
+            self.scenario
+                .targets
+                .iter()
+                .any(|target| target.on == node && target.via == via)
+        };
+        if parameters.is_empty() && has_targets(Via::Modprobe) {
+            return match self.load_targets(node).await {
+                Ok(()) => Ok(Ok(())),
+                Err(Trouble::Failed(failed)) => match *failed {
+                    Failed::Refused(refusal) => Ok(Err(refusal)),
+                    other => Err(other.into()),
+                },
+                Err(error) => Err(error),
+            };
+        }
+        let request = Request::Load {
+            module: "netconsole".to_owned(),
+            parameters: parameters.to_owned(),
+        };
+        self.plain(node, request, within).await
+    }
+
+    /// Unloads a module; with netconsole go the targets that its parameter made.
+    async fn unload(
+        &mut self,
+        node: NodeIndex,
+        module: &str,
+        if_loaded: bool,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let done = self
+            .plain(
+                node,
+                Request::Unload {
+                    module: module.to_owned(),
+                    if_loaded,
+                },
+                within,
+            )
+            .await?;
+        if module == "netconsole" && done.is_ok() {
+            self.flush(node).await?;
+            for (index, target) in self.scenario.targets.iter().enumerate() {
+                if target.on == node {
+                    self.remove(index);
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Changes a target through configfs. The judge hears of the new settings while the target is off, so that each
+    /// frame is compared with the settings that it was sent with.
+    async fn set(&mut self, node: NodeIndex, set: &Set, within: Duration) -> Result<Done, Trouble> {
+        let target = &self.scenario.targets[set.target];
+        let Some(state) = self.judge.targets.now(set.target) else {
+            return Ok(Err(Refusal::ours(
+                format!("setting target `{}`", target.name),
+                "it is not there",
+            )));
+        };
+        let (mut settings, was_enabled) = (state.settings.clone(), state.enabled);
+        let mut writes = self.attribute_writes(set, &mut settings);
+        let cycles = !set.raw && was_enabled && !writes.is_empty();
+        if cycles || set.enabled == Some(false) {
+            writes.insert(0, write(&target.name, "enabled", "0"));
+        }
+        let enable = set.enabled == Some(true) || (cycles && set.enabled.is_none());
+        writes.extend(userdata_changes(&target.name, set, &mut settings));
+        if let Err(refusal) = self.ask(node, &Request::Configfs(writes), within).await? {
+            return Ok(Err(refusal));
+        }
+        self.flush(node).await?;
+        let enabled = if cycles || set.enabled.is_some() {
+            enable
+        } else {
+            was_enabled
+        };
+        self.declare(set.target, settings, enabled);
+        if !self.prints_later(node) {
+            // The target is off, or nothing but its userdata changed: all that it sent before is here.
+            self.judge.target_was_quiet(set.target);
+        }
+        if !enable {
+            return Ok(Ok(()));
+        }
+        let change = vec![write(&target.name, "enabled", "1")];
+        self.plain(node, Request::Configfs(change), within).await
+    }
+
+    /// The attributes that a `set` writes, in the order in which the kernel takes them.
+    fn attribute_writes(&self, set: &Set, settings: &mut Settings) -> Vec<ConfigfsChange> {
+        let name = &self.scenario.targets[set.target].name;
+        let mut writes = Vec::new();
+        let mut put = |attribute: &str, value: String| writes.push(write(name, attribute, &value));
+        if let Some(dev_name) = &set.dev_name {
+            settings.dev_name.clone_from(dev_name);
+            put("dev_name", dev_name.clone());
+        }
+        if let Some(extended) = set.extended {
+            settings.extended = extended;
+            put("extended", u8::from(extended).to_string());
+        }
+        if let Some(release) = set.release {
+            settings.release = release;
+            put("release", u8::from(release).to_string());
+        }
+        for (port, attribute, setting) in [
+            (set.local_port, "local_port", &mut settings.local_port),
+            (set.remote_port, "remote_port", &mut settings.remote_port),
+        ] {
+            if let Some(port) = port {
+                *setting = port;
+                put(attribute, port.to_string());
+            }
+        }
+        for (address, attribute, setting) in [
+            (set.local_ip, "local_ip", &mut settings.local_ip),
+            (set.remote_ip, "remote_ip", &mut settings.remote_ip),
+        ] {
+            if let Some(address) = address {
+                *setting = address;
+                put(attribute, address.to_string());
+            }
+        }
+        if let Some(mac) = &set.remote_mac {
+            let sender = self.scenario.targets[set.target].on;
+            settings.remote_mac = mac_of(self.scenario, sender, mac);
+            put("remote_mac", settings.remote_mac.to_string());
+        }
+        for (attribute, value) in &set.attributes {
+            put(attribute, value.clone());
+        }
+        writes
+    }
+
+    /// The judge hears of a lost carrier before and of a new one after: in between frames may come or not.
+    async fn change_link(
+        &mut self,
+        node: NodeIndex,
+        change: &LinkChange,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        let interface = self.scenario.node(node).interfaces[change.interface]
+            .name
+            .clone();
+        if let Some(carrier) = change.carrier {
+            let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
+                return Err(Failed::Died("the machine ended".to_owned()).into());
+            };
+            let set = guest.qemu.set_carrier(change.interface, carrier);
+            self.lab.drive(set).await.map_err(Error::from)?;
+            self.drain();
+            if !carrier {
+                self.set_carrier(node, &interface, false);
+            }
+        }
+        let Some(up) = change.up else {
+            return Ok(Ok(()));
+        };
+        let request = Request::SetUp {
+            interface: interface.clone(),
+            up,
+        };
+        let done = self.plain(node, request, within).await?;
+        if done.is_ok() && !up {
+            self.flush(node).await?;
+            self.set_carrier(node, &interface, false);
+        }
+        Ok(done)
+    }
+
+    /// Runs a program; a status that is not 0 is a refusal.
+    async fn run_program(
+        &mut self,
+        node: NodeIndex,
+        run: &Run,
+        within: Duration,
+    ) -> Result<Done, Trouble> {
+        // A program may do anything.
+        self.judge.console_level_is_unknown(node);
+        let request = Request::Run {
+            command: run.command.clone(),
+            within,
+        };
+        let ran = match self
+            .ask(node, &request, within + Duration::from_secs(5))
+            .await?
+        {
+            Ok(Answer::Ran(ran)) => ran,
+            Ok(other) => return Err(Error::Answer(format!("{other:?}")).into()),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let doing = run.command.join(" ");
+        if ran.status != Some(0) {
+            let status = ran
+                .status
+                .map_or("a signal".to_owned(), |status| format!("status {status}"));
+            return Ok(Err(Refusal::ours(
+                doing,
+                format!("it ended with {status}: {}{}", ran.output, ran.errors),
+            )));
+        }
+        match &run.prints {
+            Some(text) if !ran.output.contains(text.as_str()) => Ok(Err(Refusal::ours(
+                doing,
+                format!("it does not print `{text}` but `{}`", ran.output.trim_end()),
+            ))),
+            _ => Ok(Ok(())),
+        }
+    }
+
+    /// Waits until all frames that the guest has given its cards are here.
+    pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
+        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
+            self.lab
+                .drive(guest.qemu.flush())
+                .await
+                .map_err(Error::from)?;
+        }
+        self.drain();
+        Ok(())
+    }
+}
+
+fn written(kmsg: &Kmsg) -> Request {
+    Request::Kmsg {
+        records: kmsg.records.clone(),
+        level: kmsg.level,
+        newline: kmsg.newline,
+    }
+}
+
+fn write(target: &str, attribute: &str, value: &str) -> ConfigfsChange {
+    ConfigfsChange::Write(format!("{target}/{attribute}"), value.to_owned())
+}
+
+/// `userdata/KEY` made, written or removed.
+fn userdata_changes(target: &str, set: &Set, settings: &mut Settings) -> Vec<ConfigfsChange> {
+    let mut changes = Vec::new();
+    for (key, value) in &set.userdata {
+        let folder = format!("{target}/userdata/{key}");
+        match value {
+            Some(value) => {
+                if settings
+                    .userdata
+                    .insert(key.clone(), value.clone())
+                    .is_none()
+                {
+                    changes.push(ConfigfsChange::Make(folder.clone()));
+                }
+                changes.push(ConfigfsChange::Write(
+                    format!("{folder}/value"),
+                    value.clone(),
+                ));
+            }
+            None => {
+                settings.userdata.remove(key);
+                changes.push(ConfigfsChange::Remove(folder));
+            }
+        }
+    }
+    changes
+}

@@ -1,0 +1,234 @@
+//! One case from its needs to its verdict: a scenario on a kernel.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+
+use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
+
+use crate::{
+    kernel::Request,
+    lab::Lab,
+    report::{CaseReport, Outcome, Timing},
+    run::{
+        Error, evidence,
+        guest::Plan,
+        interrupt::Interrupt,
+        need,
+        stage::Stage,
+        targets::{is_wanted, wanted_name},
+        trouble::{Failed, Trouble},
+    },
+    scenario::{Action, Node, NodeIndex, Scenario, Step},
+};
+
+/// The time that a guest has for what prepares a scenario.
+const PREPARE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What all cases of a run share.
+pub(crate) struct Setting {
+    pub(crate) accelerator: Accelerator,
+    /// None boots every guest for real.
+    pub(crate) templates: Option<Templates>,
+    pub(crate) interrupt: Interrupt,
+    /// Where recordings go.
+    pub(crate) folder: PathBuf,
+    /// Whether recordings of what passed are kept, too.
+    pub(crate) keep: bool,
+}
+
+/// A finished case.
+pub(crate) struct Finished {
+    pub(crate) report: CaseReport,
+    pub(crate) leftovers: Vec<String>,
+}
+
+/// Where the time of a case went.
+#[derive(Default)]
+struct Clock {
+    timings: Vec<Timing>,
+}
+
+impl Clock {
+    async fn time<T>(&mut self, what: impl Into<String>, work: impl Future<Output = T>) -> T {
+        let start = Instant::now();
+        let result = work.await;
+        self.timings.push(Timing {
+            what: what.into(),
+            took: start.elapsed(),
+        });
+        result
+    }
+}
+
+/// Runs `scenario` on `kernel`. Whatever happens, nothing of it is left alive.
+pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting) -> Finished {
+    let start = Instant::now();
+    let mut report = CaseReport {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        kernel: kernel.name.clone(),
+        backend: "vm".to_owned(),
+        outcome: Outcome::Passed,
+        duration: start.elapsed(),
+        timings: Vec::new(),
+        folder: None,
+        arrived: Vec::new(),
+        seeds: BTreeMap::new(),
+        notes: Vec::new(),
+    };
+    let mut leftovers = Vec::new();
+    match need::unmet(scenario, kernel) {
+        Err(error) => {
+            report.outcome = Outcome::Error {
+                causes: causes(&error),
+            }
+        }
+        Ok(Some(outcome)) => report.outcome = outcome,
+        Ok(None) => {
+            let mut clock = Clock::default();
+            match build(scenario, kernel, setting, &mut clock).await {
+                Ok(mut stage) => {
+                    let played = play(&mut stage, &mut clock).await;
+                    report.outcome = evidence::outcome(&stage, kernel, played);
+                    report.arrived.clone_from(&stage.passed);
+                    report.notes = evidence::notes(&stage);
+                    report.folder = evidence::keep(&stage, &mut report, setting);
+                    leftovers = clock.time("teardown", stage.down()).await;
+                }
+                Err(error) => {
+                    report.outcome = Outcome::Error {
+                        causes: causes(&error),
+                    }
+                }
+            }
+            report.timings = clock.timings;
+        }
+    }
+    report.duration = start.elapsed();
+    Finished { report, leftovers }
+}
+
+/// An error and its causes, each a line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// Builds the lab and starts its guests.
+async fn build<'scenario>(
+    scenario: &'scenario Scenario,
+    kernel: &Kernel,
+    setting: &Setting,
+    clock: &mut Clock,
+) -> Result<Stage<'scenario>, Error> {
+    let needs_netconsole = !scenario.targets.is_empty();
+    if needs_netconsole && need::presence(kernel, "netconsole")? == Presence::Absent {
+        return Err(Error::NoNetconsole {
+            kernel: kernel.name.clone(),
+        });
+    }
+    let (lab, mut nics) = Lab::new(scenario)?;
+    let mut stage = Stage::new(scenario, lab, setting.interrupt.clone());
+    for (index, node) in senders(scenario) {
+        let (own, others): (Vec<_>, Vec<_>) = nics.into_iter().partition(|nic| nic.node == index);
+        nics = others;
+        let plan = Plan::new(scenario, node, kernel, setting.accelerator)?;
+        let cards = own.into_iter().map(|nic| nic.socket.into()).collect();
+        let start = plan.start(index, cards, setting.templates.as_ref());
+        let mut interrupt = setting.interrupt.clone();
+        let started = clock.time("start", async {
+            tokio::select! {
+                started = stage.lab.drive(start) => started,
+                () = interrupt.wait() => Err(Error::Interrupted),
+            }
+        });
+        let guest = started.await?;
+        stage.admit(guest);
+    }
+    Ok(stage)
+}
+
+fn senders(scenario: &Scenario) -> impl Iterator<Item = (NodeIndex, &Node)> {
+    let nodes = scenario.nodes.iter().enumerate();
+    nodes
+        .map(|(index, node)| (NodeIndex(index), node))
+        .filter(|(_, node)| node.sender().is_some())
+}
+
+/// A step that was being done when trouble came.
+pub(crate) struct Interrupted<'scenario> {
+    pub(crate) step: Option<&'scenario Step>,
+    pub(crate) trouble: Trouble,
+}
+
+/// Sets up, steps, and what nobody asked about.
+async fn play<'scenario>(
+    stage: &mut Stage<'scenario>,
+    clock: &mut Clock,
+) -> Result<(), Interrupted<'scenario>> {
+    let before = |trouble| Interrupted {
+        step: None,
+        trouble,
+    };
+    clock
+        .time("prepare", prepare(stage))
+        .await
+        .map_err(before)?;
+    clock
+        .time("targets", stage.set_targets_up())
+        .await
+        .map_err(before)?;
+    let scenario = stage.scenario;
+    for step in &scenario.steps {
+        let what = format!("step {}", step.place);
+        let done = clock.time(what, one(stage, step)).await;
+        done.map_err(|trouble| Interrupted {
+            step: Some(step),
+            trouble,
+        })?;
+    }
+    clock.time("audit", stage.audit()).await.map_err(before)
+}
+
+/// Gives the senders their settings and addresses.
+async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
+    let scenario = stage.scenario;
+    for (index, node) in senders(scenario) {
+        let sysctl = node.sender().into_iter().flat_map(|sender| &sender.sysctl);
+        let mut requests: Vec<Request> = sysctl
+            .map(|(name, value)| Request::Write {
+                path: format!("/proc/sys/{}", name.replace('.', "/")),
+                text: value.clone(),
+            })
+            .collect();
+        requests.extend(node.interfaces.iter().map(|interface| Request::Interface {
+            name: interface.name.clone(),
+            mac: interface.mac,
+            addresses: interface.addresses.clone(),
+        }));
+        let prepared = stage
+            .ask(index, &Request::Batch(requests), PREPARE_WITHIN)
+            .await?;
+        prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?;
+    }
+    Ok(())
+}
+
+/// One step, and whether it fails as it should.
+async fn one(stage: &mut Stage<'_>, step: &Step) -> Result<(), Trouble> {
+    match &step.action {
+        Action::Expect(expect) => return stage.expect(step, expect).await,
+        Action::Absent(absent) => return stage.absent(step, absent).await,
+        _ => {}
+    }
+    match (stage.act(step).await?, &step.fails) {
+        (Ok(()), None) => Ok(()),
+        (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => Ok(()),
+        (Err(refusal), _) => Err(refusal.into()),
+        (Ok(()), Some(wanted)) => Err(Failed::NotRefused(format!(
+            "it should fail{}, and the kernel did it",
+            wanted_name(wanted)
+        ))
+        .into()),
+    }
+}

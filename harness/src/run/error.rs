@@ -1,0 +1,51 @@
+//! Why no verdict could be reached.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use lastwords_vm::{
+    channel::ChannelError, qemu::QemuError, qmp::QmpError, template::TemplateError,
+};
+
+use crate::{
+    kernel::Refusal,
+    lab::{BuildError, capture::CaptureError, probe::ProbeError},
+};
+
+/// A run, or a case of it, that came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    Vm(#[from] lastwords_vm::error::Error),
+    #[error("the guest could not be started")]
+    Qemu(#[from] QemuError),
+    #[error("the guest could not be started")]
+    Template(#[from] TemplateError),
+    #[error("QEMU did not do what it was asked")]
+    Qmp(#[from] QmpError),
+    #[error("the guest could not be asked")]
+    Channel(#[from] ChannelError),
+    #[error("kernel {kernel} did not come up within {within:?}: {said}")]
+    NotUp {
+        kernel: String,
+        within: Duration,
+        said: String,
+    },
+    #[error(
+        "kernel {kernel} has no netconsole\n(it needs CONFIG_NETCONSOLE=y or =m; with --modules, the folder must hold netconsole.ko)"
+    )]
+    NoNetconsole { kernel: String },
+    #[error("the sender could not be set up")]
+    Sender(#[source] Refusal),
+    #[error("the lab could not be built")]
+    Lab(#[from] BuildError),
+    #[error("the end of an expectation cannot be told")]
+    Probe(#[source] ProbeError),
+    #[error("the recordings could not be written")]
+    Capture(#[from] CaptureError),
+    #[error("`{}` cannot be used", .path.display())]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("interrupted")]
+    Interrupted,
+    #[error("the guest answered with `{0}`, which is no answer to what was asked")]
+    Answer(String),
+}

@@ -1,0 +1,212 @@
+//! A sender as a guest: what is packed into it, and how it is started.
+
+use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
+
+use lastwords_vm::{
+    cache::Entry,
+    initramfs::Initramfs,
+    kernel::Kernel,
+    machine::{Accelerator, Machine, NetworkCard},
+    modules::{Presence, name::ModuleName},
+    qemu::Qemu,
+    template::Templates,
+};
+
+use crate::{
+    kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
+    run::Error,
+    scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
+};
+
+/// How long a kernel may take to come up: a hundred times what it takes on an idle machine under emulation.
+const BOOT_WITHIN: Duration = Duration::from_secs(180);
+/// Packed, where a kernel has them, for every guest: so that most scenarios share a template.
+const OFTEN: [&str; 3] = ["netconsole", "configfs", "floppy"];
+
+/// A running sender.
+pub(crate) struct Guest {
+    pub(crate) node: NodeIndex,
+    pub(crate) qemu: Qemu,
+    /// `uname -r`.
+    pub(crate) release: String,
+    /// The kernel log up to the moment at which the guest was ready.
+    pub(crate) boot_log: Vec<String>,
+    /// Why a template had to be made again.
+    pub(crate) renewed: Option<String>,
+    _template: Option<Entry>,
+}
+
+/// What a guest is started with: the same for all runs of a scenario on a kernel.
+pub(crate) struct Plan {
+    machine: Machine,
+    initramfs: Vec<u8>,
+}
+
+impl Plan {
+    /// Packs what `scenario` needs of `kernel` for its sender `node`.
+    pub(crate) fn new(
+        scenario: &Scenario,
+        node: &Node,
+        kernel: &Kernel,
+        accelerator: Accelerator,
+    ) -> Result<Self, Error> {
+        let cmdline = node.sender().and_then(|sender| sender.cmdline.clone());
+        let (cpus, memory) = node
+            .sender()
+            .map_or((1, 256), |sender| (sender.cpus, sender.memory));
+        let cards = node.interfaces.iter().enumerate();
+        let cards = cards.map(|(index, interface)| NetworkCard {
+            model: model(interface.nic).to_owned(),
+            mac: card_mac(index),
+        });
+        let machine = Machine {
+            kernel: kernel.boot_file().to_owned(),
+            cmdline: cmdline.unwrap_or_default(),
+            cpus,
+            memory,
+            cards: cards.collect(),
+            accelerator,
+        };
+        Ok(Self {
+            machine,
+            initramfs: initramfs(scenario, node, kernel)?,
+        })
+    }
+
+    /// Starts the guest and waits until it can be asked.
+    pub(crate) async fn start(
+        &self,
+        node: NodeIndex,
+        cards: Vec<OwnedFd>,
+        templates: Option<&Templates>,
+    ) -> Result<Guest, Error> {
+        let prelude = Request::Batch(vec![Request::Facts, Request::ReadLog]);
+        let (qemu, answer, template, renewed) = match templates {
+            Some(templates) => {
+                let prelude = serde_json::to_value(&prelude)
+                    .map_err(|error| Error::Answer(error.to_string()))?;
+                let restored = templates
+                    .start(&self.machine, &self.initramfs, &prelude, cards)
+                    .await?;
+                (
+                    restored.qemu,
+                    restored.answer,
+                    Some(restored.entry),
+                    restored.renewed,
+                )
+            }
+            None => {
+                let mut qemu = Qemu::boot(&self.machine, &self.initramfs, cards).await?;
+                qemu.ready().await?;
+                qemu.channel.ask(&prelude).await?;
+                let answer = qemu.channel.answer().await?;
+                (qemu, answer, None, None)
+            }
+        };
+        let (release, boot_log) = introduction(answer)?;
+        Ok(Guest {
+            node,
+            qemu,
+            release,
+            boot_log,
+            renewed,
+            _template: template,
+        })
+    }
+}
+
+/// The answer to the prelude: the release and the log of the boot.
+fn introduction(answer: serde_json::Value) -> Result<(String, Vec<String>), Error> {
+    let wrong = |answer: &dyn std::fmt::Debug| Error::Answer(format!("{answer:?}"));
+    let answer: Result<Answer, Refusal> =
+        serde_json::from_value(answer).map_err(|error| wrong(&error))?;
+    match answer.map_err(Error::Sender)? {
+        Answer::Batch(answers) => match <[Answer; 2]>::try_from(answers) {
+            Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => {
+                Ok((release, records))
+            }
+            other => Err(wrong(&other)),
+        },
+        other => Err(wrong(&other)),
+    }
+}
+
+/// QEMU's name of a card.
+fn model(nic: Nic) -> &'static str {
+    match nic {
+        Nic::VirtioNetPci => "virtio-net-pci",
+        Nic::E1000 => "e1000",
+        Nic::E1000e => "e1000e",
+        Nic::Rtl8139 => "rtl8139",
+    }
+}
+
+/// The drivers of a card; one that is built in costs nothing.
+fn drivers(nic: Nic) -> &'static [&'static str] {
+    match nic {
+        Nic::VirtioNetPci => &["virtio_pci", "virtio_net"],
+        Nic::E1000 => &["e1000"],
+        Nic::E1000e => &["e1000e"],
+        // QEMU's RTL8139 is the C+ variant.
+        Nic::Rtl8139 => &["8139cp"],
+    }
+}
+
+/// A card's address in its ROM: the same for all, so that guests of one shape share a template. The sender's own MAC is
+/// set when its interface is brought up.
+fn card_mac(index: usize) -> String {
+    format!("52:54:00:6c:77:{:02x}", index & 0xff)
+}
+
+fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
+    let preload = node
+        .interfaces
+        .iter()
+        .flat_map(|interface| drivers(interface.nic));
+    let preload: BTreeSet<&str> = preload.copied().collect();
+    let wanted = preload
+        .iter()
+        .copied()
+        .chain(OFTEN)
+        .chain(scenario.modules());
+    let mut initramfs = Initramfs::new();
+    let mut plan = GuestPlan::default();
+    for name in wanted.collect::<BTreeSet<&str>>() {
+        if kernel.modules.presence(&ModuleName::new(name))? == Presence::Absent {
+            continue;
+        }
+        let mut files = Vec::new();
+        for module in kernel.modules.closure([name])? {
+            let file = format!("{}.ko", module.name);
+            initramfs.file(&format!("{FOLDER}/modules/{file}"), 0o644, module.bytes);
+            files.push(file);
+        }
+        plan.modules.insert(underscored(name), files);
+    }
+    plan.preload = preload.into_iter().map(str::to_owned).collect();
+    let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
+    initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
+    for run in programs(scenario, node) {
+        initramfs.program(run)?;
+    }
+    let program = std::env::current_exe().map_err(|source| Error::Folder {
+        path: "/proc/self/exe".into(),
+        source,
+    })?;
+    Ok(initramfs.init(&program)?.finish()?)
+}
+
+/// The programs that the scenario runs on `node`: the commands, and what they need besides.
+fn programs<'scenario>(scenario: &'scenario Scenario, node: &Node) -> BTreeSet<&'scenario str> {
+    let runs = scenario
+        .steps
+        .iter()
+        .filter(|step| scenario.node(step.on).name == node.name);
+    let runs = runs.filter_map(|step| match &step.action {
+        Action::Run(run) => Some(run),
+        _ => None,
+    });
+    runs.flat_map(|run| run.command.first().into_iter().chain(&run.programs))
+        .map(String::as_str)
+        .collect()
+}

@@ -1,0 +1,102 @@
+//! What a scenario needs, and whether it is here.
+
+use lastwords_vm::{
+    kernel::{Kernel, config::Setting},
+    modules::{Presence, name::ModuleName},
+};
+
+use crate::{
+    report::Outcome,
+    run::Error,
+    scenario::{Action, Role, Scenario, Via, needs::KernelVersion, node::Program},
+};
+
+/// Why `scenario` cannot run on `kernel` here; none where it can.
+pub(crate) fn unmet(scenario: &Scenario, kernel: &Kernel) -> Result<Option<Outcome>, Error> {
+    if let Some(reason) = kernel_cannot(scenario, kernel)? {
+        return Ok(Some(Outcome::NotApplicable { reason }));
+    }
+    Ok(machine_lacks(scenario).map(|reason| Outcome::Missing { reason }))
+}
+
+/// How `kernel` has the module called `name`.
+pub(crate) fn presence(kernel: &Kernel, name: &str) -> Result<Presence, Error> {
+    Ok(kernel.modules.presence(&ModuleName::new(name))?)
+}
+
+fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>, Error> {
+    let needs = &scenario.needs;
+    if !needs.kernel.is_empty() {
+        let Some(version) = KernelVersion::from_release(&kernel.release) else {
+            return Ok(Some(format!(
+                "the version of kernel {} cannot be told",
+                kernel.release
+            )));
+        };
+        if let Some(range) = needs.kernel.iter().find(|range| !range.holds(version)) {
+            return Ok(Some(format!(
+                "needs kernel {range}, this is {}",
+                kernel.release
+            )));
+        }
+    }
+    let lacks = |option: &&String| {
+        kernel
+            .config
+            .as_ref()
+            .is_some_and(|config| config.has(option) == Setting::Off)
+    };
+    if let Some(option) = needs.config.iter().find(lacks) {
+        return Ok(Some(format!(
+            "needs CONFIG_{option}, which {} is built without",
+            kernel.release
+        )));
+    }
+    for module in &needs.module {
+        if presence(kernel, module)? == Presence::Absent {
+            return Ok(Some(format!(
+                "needs module `{module}`, which {} does not have",
+                kernel.release
+            )));
+        }
+    }
+    let by_parameter = scenario
+        .targets
+        .iter()
+        .any(|target| target.via == Via::Modprobe);
+    if by_parameter && presence(kernel, "netconsole")? == Presence::BuiltIn {
+        let reason = "netconsole is built into this kernel, so no modprobe gives it a parameter";
+        return Ok(Some(reason.to_owned()));
+    }
+    Ok(later(scenario))
+}
+
+/// What this program does not do yet.
+fn later(scenario: &Scenario) -> Option<String> {
+    scenario.nodes.iter().find_map(|node| match &node.role {
+        Role::Router => Some(format!(
+            "`{}` is a router, which no backend can build yet",
+            node.name
+        )),
+        Role::Receiver(receiver) => match &receiver.program {
+            Program::Observer => None,
+            Program::Real { name, .. } => Some(format!(
+                "`{}` receives with `{name}`, which no backend can run yet",
+                node.name
+            )),
+        },
+        Role::Sender(_) => None,
+    })
+}
+
+fn machine_lacks(scenario: &Scenario) -> Option<String> {
+    let run = scenario.steps.iter().filter_map(|step| match &step.action {
+        Action::Run(run) => Some(&run.programs),
+        _ => None,
+    });
+    let mut programs = scenario.needs.program.iter().chain(run.flatten());
+    let missing = programs.find(|program| which::which(program).is_err())?;
+    Some(format!(
+        "needs program `{missing}`, which is not on the PATH"
+    ))
+}

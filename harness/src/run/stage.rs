@@ -1,0 +1,323 @@
+//! A scenario alive: its lab, its guests, and the judge that sees every frame.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+use lastwords_vm::channel::ChannelError;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    kernel::{Answer, Refusal, Request},
+    lab::{Event, Lab},
+    netconsole::record::Record,
+    run::{
+        guest::Guest,
+        interrupt::Interrupt,
+        trouble::{Failed, Trouble},
+    },
+    scenario::{NodeIndex, Scenario, needs::KernelVersion},
+    verdict::{Frame, Judge, Scene, marker},
+};
+
+/// How long a kernel may take to hand out the rest of its log.
+const AUDIT_WITHIN: Duration = Duration::from_secs(30);
+
+/// A scenario alive.
+pub(crate) struct Stage<'scenario> {
+    pub(crate) scenario: &'scenario Scenario,
+    pub(crate) lab: Lab,
+    pub(crate) guests: Vec<Guest>,
+    pub(crate) judge: Judge,
+    pub(crate) interrupt: Interrupt,
+    /// What went wrong on a wire: its guest is not to be trusted any more.
+    pub(crate) faults: Vec<String>,
+    /// Lines that were expected and arrived.
+    pub(crate) passed: Vec<String>,
+    /// The kernel log of each sender as it was read, without what was too much to keep.
+    pub(crate) logs: BTreeMap<NodeIndex, KeptLog>,
+    pub(crate) token: String,
+    pub(crate) probes: u64,
+    markers: u64,
+}
+
+/// A kernel log as it was read.
+#[derive(Debug, Default)]
+pub(crate) struct KeptLog {
+    /// As /dev/kmsg prints them.
+    pub(crate) records: Vec<String>,
+    /// Records that were read and not kept.
+    pub(crate) left_out: u64,
+    /// How often the kernel said that records were overwritten before they were read.
+    pub(crate) lost: u64,
+    size: usize,
+}
+
+/// How much of a kernel log is kept.
+const LOG_LIMIT: usize = 32 << 20;
+
+impl KeptLog {
+    fn keep(&mut self, record: String) {
+        self.size += record.len();
+        if self.size > LOG_LIMIT {
+            self.left_out += 1;
+        } else {
+            self.records.push(record);
+        }
+    }
+}
+
+/// Why a guest that was ready gave no answer.
+#[derive(Debug)]
+pub(crate) enum Silence {
+    /// It did not answer in time.
+    Deadline(Duration),
+    /// Its QEMU ended.
+    Gone,
+    /// It sent what is no answer.
+    Broken(String),
+    Interrupted,
+}
+
+impl Silence {
+    /// One sentence for a report.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::Deadline(within) => format!("the kernel did not answer within {within:?}"),
+            Self::Gone => "the machine ended".to_owned(),
+            Self::Broken(what) => what.clone(),
+            Self::Interrupted => "interrupted".to_owned(),
+        }
+    }
+}
+
+impl<'scenario> Stage<'scenario> {
+    /// A stage without guests.
+    pub(crate) fn new(scenario: &'scenario Scenario, lab: Lab, interrupt: Interrupt) -> Self {
+        let token = token();
+        let scene = Scene {
+            token: token.clone(),
+            nodes: scenario.nodes.clone(),
+            releases: BTreeMap::new(),
+        };
+        Self {
+            scenario,
+            lab,
+            guests: Vec::new(),
+            judge: Judge::new(scene),
+            interrupt,
+            faults: Vec::new(),
+            passed: Vec::new(),
+            logs: BTreeMap::new(),
+            token,
+            probes: 0,
+            markers: 0,
+        }
+    }
+
+    /// Takes a guest that is ready.
+    pub(crate) fn admit(&mut self, guest: Guest) {
+        self.judge
+            .scene
+            .releases
+            .insert(guest.node, guest.release.clone());
+        let boot_log = Answer::Log {
+            records: guest.boot_log.clone(),
+            lost: 0,
+        };
+        self.log(guest.node, boot_log);
+        self.guests.push(guest);
+    }
+
+    /// Whether the kernel of `node` prints from a thread of its own, so that lines leave later than they are printed
+    /// (nbcon consoles; merged for 7.0, netconsole.c's `CON_NBCON`).
+    pub(crate) fn prints_later(&self, node: NodeIndex) -> bool {
+        let release = self.judge.scene.releases.get(&node);
+        let version = release.and_then(|release| KernelVersion::from_release(release));
+        version.is_none_or(|version| version.major >= 7)
+    }
+
+    /// Has the sender `node` execute `request`, with the lab alive meanwhile.
+    pub(crate) async fn ask(
+        &mut self,
+        node: NodeIndex,
+        request: &Request,
+        within: Duration,
+    ) -> Result<Result<Answer, Refusal>, Silence> {
+        let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
+            return Err(Silence::Gone);
+        };
+        let deadline = Instant::now() + within;
+        let channel = &mut guest.qemu.channel;
+        let conversation = async {
+            channel.ask(request).await?;
+            channel.answer().await
+        };
+        let answer = tokio::select! {
+            answer = self.lab.drive(timeout_at(deadline, conversation)) => answer,
+            () = self.interrupt.wait() => return Err(Silence::Interrupted),
+        };
+        self.drain();
+        match answer {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => Err(Silence::Gone),
+            Ok(Err(error @ ChannelError::Protocol(_))) => Err(Silence::Broken(error.to_string())),
+            Err(_) => Err(Silence::Deadline(within)),
+        }
+    }
+
+    /// Takes what the lab has seen already.
+    pub(crate) fn drain(&mut self) {
+        while let Some(event) = self.lab.try_next() {
+            self.take(event);
+        }
+    }
+
+    /// Lets frames come until `enough` says so; false when `deadline` passed first.
+    pub(crate) async fn until(
+        &mut self,
+        deadline: Instant,
+        enough: impl Fn(&Judge) -> bool,
+    ) -> Result<bool, Silence> {
+        loop {
+            self.drain();
+            if enough(&self.judge) {
+                return Ok(true);
+            }
+            if !self.event(deadline).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes the next event; false when `deadline` passed first.
+    pub(crate) async fn event(&mut self, deadline: Instant) -> Result<bool, Silence> {
+        let event = tokio::select! {
+            event = timeout_at(deadline, self.lab.next()) => event,
+            () = self.interrupt.wait() => return Err(Silence::Interrupted),
+        };
+        match event {
+            Ok(event) => self.take(event),
+            Err(_) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Frame(frame) => self.judge.frame(&Frame {
+                number: frame.number,
+                time: frame.time,
+                link: frame.link,
+                from: frame.node,
+                bytes: frame.bytes.to_vec(),
+            }),
+            Event::PortClosed { node } => {
+                let name = &self.scenario.node(node).name;
+                let fault = format!("the machine of `{name}` ended while the scenario ran");
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+            }
+            Event::Fault(fault) => {
+                let error: &dyn std::error::Error = &fault;
+                self.faults.push(chain(error));
+            }
+        }
+    }
+
+    /// Reads what is new in the kernel log of `node`, and hands it to the judge.
+    pub(crate) async fn read_log(
+        &mut self,
+        node: NodeIndex,
+        within: Duration,
+    ) -> Result<(), Silence> {
+        match self.ask(node, &Request::ReadLog, within).await? {
+            Ok(answer) => self.log(node, answer),
+            Err(refusal) => self.faults.push(refusal.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Hands an [`Answer::Log`] to the judge; others are none of its business.
+    pub(crate) fn log(&mut self, node: NodeIndex, answer: Answer) {
+        match answer {
+            Answer::Log { records, lost } => {
+                let kept = self.logs.entry(node).or_default();
+                kept.lost += lost;
+                for record in records {
+                    match Record::parse(record.as_bytes()) {
+                        Ok(parsed) => self.judge.log(node, parsed),
+                        Err(error) => self
+                            .faults
+                            .push(format!("a kernel log record does not read: {error}")),
+                    }
+                    kept.keep(record);
+                }
+            }
+            Answer::Batch(answers) => answers
+                .into_iter()
+                .for_each(|answer| self.log(node, answer)),
+            Answer::Done
+            | Answer::Facts { .. }
+            | Answer::Loaded(_)
+            | Answer::NextHop(_)
+            | Answer::Text(_)
+            | Answer::Ran(_) => {}
+        }
+    }
+
+    /// Number and text of the next marker, unlike any other of the run.
+    pub(crate) fn next_marker(&mut self) -> (u64, String) {
+        self.markers += 1;
+        self.judge.marker_is_sent(self.markers);
+        (self.markers, marker::marker(&self.token, self.markers))
+    }
+
+    /// What nobody asked about: the last of the log and of the frames, and what is wrong in all of them.
+    pub(crate) async fn audit(&mut self) -> Result<(), Trouble> {
+        let senders: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
+        for sender in senders {
+            self.flush(sender).await?;
+            self.read_log(sender, AUDIT_WITHIN).await?;
+            self.judge.log_is_complete(sender);
+        }
+        let findings = self.judge.audit();
+        if findings.is_empty() {
+            Ok(())
+        } else {
+            Err(Failed::Audit(findings).into())
+        }
+    }
+
+    /// Ends all guests; what could not be ended is told.
+    pub(crate) async fn down(self) -> Vec<String> {
+        let mut leftovers = Vec::new();
+        for guest in self.guests {
+            if let Err(error) = guest.qemu.end().await {
+                leftovers.push(format!("QEMU could not be ended: {error}"));
+            }
+        }
+        leftovers
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Eight characters that no other run has.
+fn token() -> String {
+    let random = RandomState::new().build_hasher().finish();
+    format!("{:08x}", random & 0xffff_ffff)
+}

@@ -1,0 +1,214 @@
+//! Waits until an expectation can be judged, and has it judged.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    kernel::Request,
+    run::{
+        Error,
+        stage::{Silence, Stage},
+        trouble::{Failed, Trouble},
+    },
+    scenario::{Absent, Expect, NodeIndex, Step},
+    verdict::{Ending, Judge, Progress, marker},
+};
+
+/// How long a marker may take, once the kernel has printed it.
+const MARKER_WITHIN: Duration = Duration::from_secs(5);
+/// How long the rest of the evidence of a failure is waited for.
+const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a kernel may take to print a marker.
+const PRINT_WITHIN: Duration = Duration::from_secs(10);
+
+/// What was sent so far to end an expectation.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sent {
+    marker: Option<u64>,
+    probe: Option<u64>,
+}
+
+impl Stage<'_> {
+    /// Waits for what `expect` expects and judges it.
+    pub(crate) async fn expect(&mut self, step: &Step, expect: &Expect) -> Result<(), Trouble> {
+        let mut sent = Sent::default();
+        let mut deadline = Instant::now() + step.within;
+        let ending = loop {
+            self.drain();
+            match self.judge.expect(expect, sent.marker) {
+                Progress::Settled => break Ending::Settled,
+                Progress::AwaitsMarker if sent.marker.is_none() => {
+                    match self.send_marker(expect.at, &mut sent).await {
+                        Ok(()) => deadline = deadline.max(Instant::now() + MARKER_WITHIN),
+                        Err(silence) => break ending(silence)?,
+                    }
+                }
+                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                    if !self.event(deadline).await? {
+                        break Ending::Deadline;
+                    }
+                }
+            }
+        };
+        let ending = self.gather(expect.at, &mut sent, ending).await?;
+        match self.judge.conclude(expect, sent.marker, ending) {
+            Ok(passed) => {
+                self.passed
+                    .extend(passed.arrived.into_iter().map(|arrived| arrived.text));
+                Ok(())
+            }
+            Err(failure) => Err(Failed::Expectation(failure).into()),
+        }
+    }
+
+    /// Waits until what `absent` forbids can no longer come, and judges it.
+    pub(crate) async fn absent(&mut self, step: &Step, absent: &Absent) -> Result<(), Trouble> {
+        let mut sent = Sent::default();
+        let ending = match absent.lasting {
+            Some(lasting) => self.listen(absent, lasting).await?,
+            None => {
+                let ending = self.prove(step, absent, &mut sent).await?;
+                self.gather(absent.at, &mut sent, ending).await?
+            }
+        };
+        let ends = (sent.marker, sent.probe);
+        let verdict = self.judge.conclude_absent(absent, ends, ending);
+        verdict
+            .map(drop)
+            .map_err(|failure| Failed::Expectation(failure).into())
+    }
+
+    /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen.
+    async fn listen(&mut self, absent: &Absent, lasting: Duration) -> Result<Ending, Trouble> {
+        let deadline = Instant::now() + lasting;
+        loop {
+            self.drain();
+            if self.judge.absent(absent, None, None) == Progress::Settled {
+                return Ok(Ending::Settled);
+            }
+            if !self.event(deadline).await? {
+                return Ok(Ending::Listened);
+            }
+        }
+    }
+
+    /// Sends the marker, and the probe behind its frame, and waits until that has come through.
+    async fn prove(
+        &mut self,
+        step: &Step,
+        absent: &Absent,
+        sent: &mut Sent,
+    ) -> Result<Ending, Trouble> {
+        let deadline = Instant::now() + step.within;
+        loop {
+            self.drain();
+            match self.judge.absent(absent, sent.marker, sent.probe) {
+                Progress::Settled => return Ok(Ending::Settled),
+                Progress::AwaitsMarker if sent.marker.is_none() => {
+                    if let Err(silence) = self.send_marker(absent.at, sent).await {
+                        return ending(silence);
+                    }
+                    self.flush_senders(absent.at).await?;
+                }
+                Progress::AwaitsProbe if sent.probe.is_none() => {
+                    sent.probe = Some(self.send_probe(absent.at)?);
+                }
+                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                    if !self.event(deadline).await? {
+                        return Ok(Ending::Deadline);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Prints a marker on every sender that matters to `at`, and reads what its log has up to it.
+    async fn send_marker(&mut self, at: NodeIndex, sent: &mut Sent) -> Result<(), Silence> {
+        let (number, text) = self.next_marker();
+        sent.marker = Some(number);
+        for sender in self.senders_to(at) {
+            let records = vec![text.clone()];
+            let kmsg = Request::Kmsg {
+                records,
+                level: Some(0),
+                newline: true,
+            };
+            let request = Request::Batch(vec![kmsg, Request::ReadLog]);
+            match self.ask(sender, &request, PRINT_WITHIN).await? {
+                Ok(answer) => self.log(sender, answer),
+                Err(refusal) => self.faults.push(refusal.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a probe on the wire of a sender, behind all that it has sent.
+    fn send_probe(&mut self, at: NodeIndex) -> Result<u64, Trouble> {
+        self.probes += 1;
+        let payload = marker::probe(&self.token, self.probes);
+        let Some(sender) = self.senders_to(at).first().copied() else {
+            return Err(Failed::Died("no sender is left".to_owned()).into());
+        };
+        self.lab.probe(sender, at, &payload).map_err(Error::Probe)?;
+        Ok(self.probes)
+    }
+
+    /// Before a failure is judged: the rest of the evidence, from senders that still answer.
+    async fn gather(
+        &mut self,
+        at: NodeIndex,
+        sent: &mut Sent,
+        ending: Ending,
+    ) -> Result<Ending, Trouble> {
+        if sent.marker.is_some() || ending == Ending::KernelDied {
+            return Ok(ending);
+        }
+        match self.send_marker(at, sent).await {
+            Ok(()) => {
+                self.flush_senders(at).await?;
+                // What is still on its way would be said not to have been sent.
+                let all_out = |judge: &Judge| {
+                    let aimed = judge.targets.all_now().filter(|(_, state)| state.to == at);
+                    let mut sending = aimed.filter(|(_, state)| state.enabled && state.carries);
+                    sent.marker.is_none_or(|marker| {
+                        sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
+                    })
+                };
+                self.until(Instant::now() + EVIDENCE_WITHIN, all_out)
+                    .await?;
+                Ok(ending)
+            }
+            Err(Silence::Interrupted) => Err(Error::Interrupted.into()),
+            Err(_) => Ok(Ending::KernelDied),
+        }
+    }
+
+    async fn flush_senders(&mut self, at: NodeIndex) -> Result<(), Trouble> {
+        for sender in self.senders_to(at) {
+            self.flush(sender).await?;
+        }
+        Ok(())
+    }
+
+    /// The senders with a target aimed at `at`; all, where there is none.
+    fn senders_to(&self, at: NodeIndex) -> Vec<NodeIndex> {
+        let aims = |node: NodeIndex| {
+            self.scenario
+                .targets
+                .iter()
+                .any(|target| target.on == node && target.to == at)
+        };
+        let all: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
+        let aiming: Vec<NodeIndex> = all.iter().copied().filter(|node| aims(*node)).collect();
+        if aiming.is_empty() { all } else { aiming }
+    }
+}
+
+/// What a silent kernel means for an expectation.
+fn ending(silence: Silence) -> Result<Ending, Trouble> {
+    match silence {
+        Silence::Interrupted => Err(Error::Interrupted.into()),
+        Silence::Deadline(_) | Silence::Gone | Silence::Broken(_) => Ok(Ending::KernelDied),
+    }
+}

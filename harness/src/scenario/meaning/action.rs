@@ -1,0 +1,108 @@
+//! Actions that stand for themselves: modules, /dev/kmsg, commands.
+
+use crate::scenario::{
+    Action,
+    meaning::{texts, value},
+    mistake::{Mistake, Mistakes},
+    read::{Either, Map},
+    step::{Kmsg, Run},
+    tree::At,
+    written,
+};
+
+/// More records than this in one step are a mistake.
+const MOST_RECORDS: u64 = 100_000;
+
+pub(crate) fn load(load: &Either<String, written::step::Load>) -> Option<Action> {
+    let (module, parameters) = match load {
+        Either::One(module) => (module.clone(), None),
+        Either::Other(load) => (
+            value(load.module.as_ref())?,
+            value(load.parameters.as_ref()),
+        ),
+    };
+    Some(Action::Load {
+        module,
+        parameters: parameters.unwrap_or_default(),
+    })
+}
+
+pub(crate) fn unload(unload: &Either<String, written::step::Unload>) -> Option<Action> {
+    let (module, if_loaded) = match unload {
+        Either::One(module) => (module.clone(), None),
+        Either::Other(unload) => (
+            value(unload.module.as_ref())?,
+            value(unload.if_loaded.as_ref()),
+        ),
+    };
+    Some(Action::Unload {
+        module,
+        if_loaded: if_loaded.unwrap_or(false),
+    })
+}
+
+pub(crate) fn kmsg(
+    kmsg: &At<Either<String, written::step::Kmsg>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Kmsg> {
+    let written = match &kmsg.value {
+        Either::One(text) => return Some(Kmsg::line(text)),
+        Either::Other(written) => written,
+    };
+    let times: u32 = written.times.as_ref().map_or(1, |times| times.value.get());
+    let burst = written.burst.as_ref().map(|burst| &burst.value);
+    let (text, lines) = match (&written.text, burst) {
+        (Some(text), _) => (text.value.clone(), None),
+        (None, Some(burst)) => (
+            value(burst.text.as_ref())?,
+            Some(burst.lines.as_ref()?.value.get::<u32>()),
+        ),
+        (None, None) => return None,
+    };
+    if u64::from(times) * u64::from(lines.unwrap_or(1)) > MOST_RECORDS {
+        let title = format!("more than {MOST_RECORDS} records in one step");
+        mistakes.add(Mistake::at(kmsg.span, title));
+        return None;
+    }
+    let once: Vec<String> = match lines {
+        None => vec![text],
+        Some(lines) => (1..=lines)
+            .map(|number| format!("{text} {number}"))
+            .collect(),
+    };
+    let records = (0..times).flat_map(|_| once.iter().cloned()).collect();
+    Some(Kmsg {
+        records,
+        level: written.level.as_ref().map(|level| level.value.get()),
+        newline: value(written.newline.as_ref()).unwrap_or(true),
+    })
+}
+
+pub(crate) fn run(
+    run: &At<Either<Vec<At<String>>, written::step::Run>>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Run> {
+    let (command, further) = match &run.value {
+        Either::One(command) => (command, None),
+        Either::Other(written) => (&written.command.as_ref()?.value, Some(written)),
+    };
+    if command.is_empty() {
+        mistakes.add(
+            Mistake::at(run.span, "the command is empty")
+                .help("write the program and its arguments, each a text"),
+        );
+    }
+    Some(Run {
+        command: command.iter().map(|word| word.value.clone()).collect(),
+        programs: texts(further.and_then(|run| run.programs.as_ref())).collect(),
+        files: map(further.and_then(|run| run.files.as_ref()))
+            .map(|(there, here)| (there, here.into()))
+            .collect(),
+        prints: further.and_then(|run| value(run.prints.as_ref())),
+    })
+}
+
+pub(crate) fn map(key: Option<&At<Map<String>>>) -> impl Iterator<Item = (String, String)> {
+    let entries = key.into_iter().flat_map(|map| &map.value.0);
+    entries.filter_map(|(key, text)| Some((key.value.clone(), text.as_ref()?.value.clone())))
+}

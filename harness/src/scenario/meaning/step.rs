@@ -1,0 +1,197 @@
+//! The steps of a scenario, in order.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::scenario::{
+    Action, NodeIndex, Place, Step,
+    meaning::{action, expectation, link::Net, node::Roster, settings::failure, target::Aims},
+    mistake::{Mistake, Mistakes},
+    read::scalar::Number,
+    tree::{At, Span},
+    written::{self, File, node::RoleWord},
+};
+
+/// How long a step may take that says nothing.
+const WITHIN: Duration = Duration::from_secs(10);
+/// A module may probe hardware, in emulation at that.
+const WITHIN_LOAD: Duration = Duration::from_secs(20);
+
+/// What the steps read so far have made of the targets.
+pub(crate) struct Script<'a, 'f> {
+    pub(crate) roster: &'a Roster<'f>,
+    pub(crate) net: &'a Net,
+    pub(crate) aims: &'a Aims,
+    /// By target: whether it is extended by now.
+    pub(crate) extended: Vec<bool>,
+    /// Whether a step has loaded netconsole by hand.
+    pub(crate) loads_netconsole: bool,
+}
+
+/// An action, with the key that names it.
+struct Deed {
+    key: Span,
+    action: Option<Action>,
+    within: Option<Duration>,
+}
+
+impl<'a, 'f> Script<'a, 'f> {
+    pub(crate) fn new(roster: &'a Roster<'f>, net: &'a Net, aims: &'a Aims) -> Self {
+        Self {
+            roster,
+            net,
+            aims,
+            extended: aims.iter().map(|aim| aim.extended).collect(),
+            loads_netconsole: false,
+        }
+    }
+
+    /// The steps of `file`.
+    pub(crate) fn steps(mut self, file: &File, mistakes: &mut Mistakes<'_>) -> Vec<Step> {
+        let Some(steps) = &file.steps else {
+            return Vec::new();
+        };
+        if steps.value.is_empty() {
+            mistakes.add(Mistake::at(steps.span, "a scenario has at least one step"));
+        }
+        steps
+            .value
+            .iter()
+            .filter_map(|step| self.step(step, mistakes))
+            .collect()
+    }
+
+    fn step(
+        &mut self,
+        step: &At<written::step::Step>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<Step> {
+        let written = &step.value;
+        let on = self.actor(step, mistakes);
+        let deed = self.deed(step, on, mistakes)?;
+        let beside = written.within.as_ref();
+        if let (Some(beside), Some(_)) = (beside, deed.within) {
+            let title = "`within` stands in the expectation already";
+            mistakes.add(Mistake::at(beside.span, title));
+        }
+        let default = if written.load.is_some() {
+            WITHIN_LOAD
+        } else {
+            WITHIN
+        };
+        let within = deed.within.or(beside.map(|within| within.value.0));
+        Some(Step {
+            action: deed.action?,
+            on: on?,
+            fails: failure(written.fails.as_ref()),
+            within: within.unwrap_or(default),
+            place: Place::of(mistakes.text, deed.key),
+        })
+    }
+
+    /// The sender that does the step; of an expectation, any node.
+    fn actor(
+        &self,
+        step: &At<written::step::Step>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<NodeIndex> {
+        let written = &step.value;
+        if written.expect.is_some() || written.absent.is_some() {
+            refuse_beside_expectations(written, mistakes);
+            return Some(NodeIndex(0));
+        }
+        match (&written.set, &written.on) {
+            (Some(set), None) => self.sender_of(set, mistakes),
+            (_, on) => {
+                self.roster
+                    .choose(("on", on.as_ref()), RoleWord::Sender, step.span, mistakes)
+            }
+        }
+    }
+
+    fn deed(
+        &mut self,
+        step: &At<written::step::Step>,
+        on: Option<NodeIndex>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<Deed> {
+        let written = &step.value;
+        let judged = |key: Span, (action, within)| {
+            Some(Deed {
+                key,
+                action,
+                within,
+            })
+        };
+        if let Some(expect) = &written.expect {
+            return judged(expect.span, expectation::expect(self, expect, mistakes));
+        }
+        if let Some(absent) = &written.absent {
+            return judged(absent.span, expectation::absent(self, absent, mistakes));
+        }
+        let (key, action) = self.act(written, on, mistakes)?;
+        Some(Deed {
+            key,
+            action,
+            within: None,
+        })
+    }
+
+    /// The action of a step that is no expectation, and where it stands.
+    fn act(
+        &mut self,
+        step: &written::step::Step,
+        on: Option<NodeIndex>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<(Span, Option<Action>)> {
+        if let Some(level) = &step.console_level {
+            return Some((level.span, Some(Action::ConsoleLevel(level.value.get()))));
+        }
+        if let Some(load) = &step.load {
+            let action = action::load(&load.value);
+            self.loads_netconsole |= action
+                .as_ref()
+                .is_some_and(|load| load.module() == Some("netconsole"));
+            return Some((load.span, action));
+        }
+        if let Some(unload) = &step.unload {
+            return Some((unload.span, action::unload(&unload.value)));
+        }
+        if let Some(kmsg) = &step.kmsg {
+            return Some((kmsg.span, action::kmsg(kmsg, mistakes).map(Action::Kmsg)));
+        }
+        if let Some(set) = &step.set {
+            return Some((set.span, self.set(set, mistakes).map(Action::Set)));
+        }
+        if let Some(link) = &step.link {
+            return Some((link.span, self.link(link, on, mistakes).map(Action::Link)));
+        }
+        if let Some(run) = &step.run {
+            return Some((run.span, action::run(run, mistakes).map(Action::Run)));
+        }
+        let carrier = step.wait_for_carrier.as_ref()?;
+        Some((carrier.span, self.wait_for_carrier(carrier, on, mistakes)))
+    }
+}
+
+/// An expectation is about a receiver, and fails by itself.
+fn refuse_beside_expectations(step: &written::step::Step, mistakes: &mut Mistakes<'_>) {
+    if let Some(on) = &step.on {
+        let mistake = Mistake::at(
+            on.span,
+            "`on` is for actions, an expectation is about a receiver",
+        );
+        mistakes.add(mistake.help("write `at` in the expectation"));
+    }
+    if let Some(fails) = &step.fails {
+        let mistake = Mistake::at(
+            fails.span,
+            "`fails` is for actions, an expectation is met or not",
+        );
+        mistakes.add(mistake.help("what must not arrive stands in `absent`"));
+    }
+}
+
+/// A count of the file, which is never zero.
+pub(crate) fn times<const MOST: u32>(count: Number<1, MOST>) -> NonZeroU32 {
+    NonZeroU32::new(count.get()).unwrap_or(NonZeroU32::MIN)
+}

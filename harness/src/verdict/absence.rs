@@ -1,0 +1,181 @@
+//! Judges an `absent` once its waiting is over.
+
+use crate::{
+    netconsole::escape::show_start,
+    scenario::{Absent, NodeIndex},
+    verdict::{
+        conclusion::{End, shown},
+        finding::Kind,
+        judge::{Ending, Judge},
+        outcome::{Failure, Passed, Problem},
+        stream::Stream,
+        trace::trace,
+        watch::Watch,
+    },
+};
+
+/// The lines that arrived and must not: which, and in which sighting.
+pub(crate) fn arrived(judge: &Judge, watch: &Watch) -> Vec<(usize, usize)> {
+    let events = watch
+        .streams
+        .iter()
+        .flat_map(|stream| &stream.events)
+        .map(|event| (event.class, event.sighting));
+    let strangers = watch.strangers.iter().flat_map(|number| {
+        let classes = watch
+            .matcher
+            .find(&judge.traffic.sightings[*number].message);
+        classes.into_iter().map(|class| (class, *number))
+    });
+    events.chain(strangers).collect()
+}
+
+/// Judges what a watch has seen. `settled`: the probe came through behind the marker, or a line arrived.
+pub(crate) fn judge(
+    judge: &Judge,
+    absent: &Absent,
+    watch: &Watch,
+    end: &End,
+    settled: bool,
+) -> Result<Passed, Failure> {
+    let pattern = |class: usize| shown(&absent.lines[watch.matcher.line(class)].pattern);
+    let problem = |(class, number): (usize, usize)| {
+        let sighting = &judge.traffic.sightings[number];
+        let text = show_start(&sighting.message.text, 200);
+        Problem {
+            line: Some(watch.matcher.line(class)),
+            target: sighting.target,
+            frames: sighting.message.frames.clone(),
+            ..Problem::new(
+                Kind::Arrived,
+                format!("{} must be absent, and arrived: `{text}`", pattern(class)),
+            )
+        }
+    };
+    let mut problems: Vec<Problem> = arrived(judge, watch)
+        .into_iter()
+        .take(20)
+        .map(problem)
+        .collect();
+    if problems.is_empty() && !settled && end.ending != Ending::Listened {
+        let sentence = "the marker or the probe behind it did not come through, so that the lines may still be on their way";
+        problems.push(Problem::new(Kind::Unproven, sentence.to_owned()));
+    }
+    let classes = 0..watch.matcher.class_count();
+    // A dead kernel's log can no longer be read.
+    if end.ending != Ending::Listened {
+        problems.extend(
+            classes
+                .clone()
+                .filter_map(|class| never_printed(judge, watch, end, (class, pattern(class)))),
+        );
+    }
+    if problems.is_empty() {
+        problems.extend(
+            classes.flat_map(|class| {
+                other_causes(judge, absent, (watch, end), (class, pattern(class)))
+            }),
+        );
+    }
+    if problems.is_empty() {
+        Ok(Passed::default())
+    } else {
+        Err(Failure { problems })
+    }
+}
+
+/// What is wrong if a line died elsewhere, or of something else, than the scenario says.
+fn other_causes(
+    judge: &Judge,
+    absent: &Absent,
+    (watch, end): (&Watch, &End),
+    (class, shown): (usize, String),
+) -> Vec<Problem> {
+    let streams: Vec<Option<&Stream>> = match watch.streams.is_empty() {
+        true => vec![None],
+        false => watch.streams.iter().map(Some).collect(),
+    };
+    let problem = |stream: Option<&Stream>| {
+        let journey = trace(judge, watch, end, stream, class);
+        let cause = journey
+            .cause
+            .map_or("an unknown cause".to_owned(), |cause| cause.to_string());
+        let because = absent.because.as_ref().filter(|because| **because != cause);
+        let must_be_lost = absent.lost.map(|node| judge.scene.name(node));
+        let lost = must_be_lost.filter(|name| journey.lost.as_deref() != Some(name));
+        let is_lost = journey.lost.as_deref().unwrap_or("nobody knows where");
+        let sentence = match (because, lost) {
+            (None, None) => return None,
+            (Some(because), None) => format!("{shown} died of {cause}, expected {because}"),
+            (None, Some(lost)) => format!("{shown} died at {is_lost}, expected {lost}"),
+            (Some(because), Some(lost)) => {
+                format!("{shown} died of {cause} at {is_lost}, expected {because} at {lost}")
+            }
+        };
+        let sentence = match &journey.because {
+            Some(because) => format!("{sentence}: {because}"),
+            None => sentence,
+        };
+        let target = stream.map(|stream| stream.targets[0]);
+        let line = Some(watch.matcher.line(class));
+        Some(Problem {
+            line,
+            target,
+            journey: Some(journey),
+            ..Problem::new(Kind::OtherCause, sentence)
+        })
+    };
+    streams.into_iter().filter_map(problem).collect()
+}
+
+/// What is wrong if the senders' logs do not hold the line as often as it must be absent.
+fn never_printed(
+    judge: &Judge,
+    watch: &Watch,
+    end: &End,
+    (class, shown): (usize, String),
+) -> Option<Problem> {
+    let senders = judge.senders(watch);
+    let must = watch.times[class];
+    let is = senders
+        .iter()
+        .map(|sender| printed(judge, watch, end, (*sender, class)))
+        .sum();
+    if is >= must {
+        return None;
+    }
+    let names: Vec<_> = senders
+        .iter()
+        .map(|sender| judge.scene.name(*sender))
+        .collect();
+    let how = if is == 0 {
+        "it was never printed".to_owned()
+    } else {
+        format!("it was printed {is} times, expected {must}")
+    };
+    let sentence = format!(
+        "{shown} is not in the kernel log of {}: {how}",
+        names.join(" and ")
+    );
+    let line = Some(watch.matcher.line(class));
+    Some(Problem {
+        line,
+        expected: Some(must),
+        seen: Some(is),
+        ..Problem::new(Kind::NeverPrinted, sentence)
+    })
+}
+
+/// How many records of the sender's log hold the line, since the receiver's last expectation.
+fn printed(judge: &Judge, watch: &Watch, end: &End, (sender, class): (NodeIndex, usize)) -> u64 {
+    let Some(log) = judge.logs.get(&sender) else {
+        return 0;
+    };
+    let start = end.window.marker.and_then(|marker| log.marker(marker));
+    let records = log
+        .after(start)
+        .filter(|record| !judge.is_marker(&record.text));
+    records
+        .filter(|record| watch.matcher.holds_somewhere(class, record))
+        .count() as u64
+}

@@ -1,0 +1,265 @@
+//! What an expectation asks about the messages that carry its lines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    netconsole::{
+        escape::{show, show_start},
+        message::{Content, Extended},
+    },
+    scenario::expectation::{Asked, Format, Release},
+    verdict::{
+        conclusion::End,
+        finding::Kind,
+        judge::Judge,
+        outcome::Problem,
+        sighting::Sighting,
+        stream::Stream,
+        userdata::{behind_dictionary, shown},
+        watch::Watch,
+    },
+};
+
+/// What is not as asked about a message.
+pub(crate) fn check(judge: &Judge, asked: &Asked, sighting: &Sighting) -> Vec<(Kind, String)> {
+    let mut wrong = Vec::new();
+    let extended = match &sighting.message.content {
+        Content::Extended(extended) => Some(extended),
+        Content::Basic(_) => None,
+    };
+    let is = if extended.is_some() {
+        Format::Extended
+    } else {
+        Format::Basic
+    };
+    if asked.format.is_some_and(|must| must != is) {
+        wrong.push((Kind::WrongFormat, format!("it is {}", format_name(is))));
+    }
+    let header_asked = asked.level.is_some()
+        || asked.facility.is_some()
+        || asked.release.is_some()
+        || asked.userdata.is_some();
+    match extended {
+        Some(extended) => check_header(judge, asked, (sighting, extended), &mut wrong),
+        None if header_asked => check_prefix(asked, sighting, &mut wrong),
+        None => {}
+    }
+    check_way(judge, asked, sighting, &mut wrong);
+    wrong
+}
+
+fn check_header(
+    judge: &Judge,
+    asked: &Asked,
+    (sighting, extended): (&Sighting, &Extended),
+    wrong: &mut Vec<(Kind, String)>,
+) {
+    let header = &extended.header;
+    check_priority(asked, header.level, header.facility.into(), wrong);
+    let sender = judge.traffic.flows.flow(sighting.flow).heading.from;
+    let running = judge.scene.releases.get(&sender).cloned();
+    let must = match &asked.release {
+        None => None,
+        Some(Release::Absent) => Some(None),
+        Some(Release::Running) => Some(running),
+        Some(Release::Text(text)) => Some(Some(text.clone())),
+    };
+    if let Some(must) = must.filter(|must| *must != header.release) {
+        let name = |release: &Option<String>| {
+            release
+                .as_ref()
+                .map_or("none".to_owned(), |release| show(release.as_bytes()))
+        };
+        wrong.push((
+            Kind::WrongRelease,
+            format!(
+                "its release is {}, expected {}",
+                name(&header.release),
+                name(&must)
+            ),
+        ));
+    }
+    if let Some(must) = &asked.userdata {
+        check_userdata(must, &behind_dictionary(judge, sighting, extended), wrong);
+    }
+}
+
+fn check_userdata(
+    must: &BTreeMap<String, String>,
+    lines: &[&[u8]],
+    wrong: &mut Vec<(Kind, String)>,
+) {
+    let mut must: Vec<Vec<u8>> = must
+        .iter()
+        .map(|(key, value)| format!("{key}={value}").into_bytes())
+        .collect();
+    let mut are: Vec<Vec<u8>> = lines.iter().map(|line| line.to_vec()).collect();
+    must.sort();
+    are.sort();
+    if must != are {
+        let sentence = format!("its userdata is {}, expected {}", shown(&are), shown(&must));
+        wrong.push((Kind::WrongUserdata, sentence));
+    }
+}
+
+fn check_priority(asked: &Asked, level: u8, facility: u32, wrong: &mut Vec<(Kind, String)>) {
+    if let Some(must) = asked.level.filter(|must| *must != level) {
+        wrong.push((
+            Kind::WrongLevel,
+            format!("its level is {level}, expected {must}"),
+        ));
+    }
+    if let Some(must) = asked.facility.filter(|must| u32::from(*must) != facility) {
+        wrong.push((
+            Kind::WrongFacility,
+            format!("its facility is {facility}, expected {must}"),
+        ));
+    }
+}
+
+/// A basic message has level and facility only under `console_msg_format=syslog`.
+fn check_prefix(asked: &Asked, sighting: &Sighting, wrong: &mut Vec<(Kind, String)>) {
+    let Content::Basic(basic) = &sighting.message.content else {
+        return;
+    };
+    match basic.prefix.priority {
+        Some(priority) => check_priority(asked, (priority & 7) as u8, priority >> 3, wrong),
+        None if asked.level.is_some() || asked.facility.is_some() => {
+            wrong.push((
+                Kind::WrongFormat,
+                "it is basic and says nothing of its level and facility".to_owned(),
+            ));
+        }
+        None => {}
+    }
+    let release = !matches!(asked.release, None | Some(Release::Absent));
+    if release
+        || asked
+            .userdata
+            .as_ref()
+            .is_some_and(|userdata| !userdata.is_empty())
+    {
+        wrong.push((
+            Kind::WrongFormat,
+            "it is basic and has neither release nor userdata".to_owned(),
+        ));
+    }
+}
+
+/// Fragments, datagrams, addresses.
+fn check_way(judge: &Judge, asked: &Asked, sighting: &Sighting, wrong: &mut Vec<(Kind, String)>) {
+    let pieces = sighting.message.payloads.len();
+    if let Some(must) = asked.fragments.filter(|must| must.get() as usize != pieces) {
+        wrong.push((
+            Kind::WrongFragments,
+            format!("it came in {pieces} fragments, expected {must}"),
+        ));
+    }
+    if let Some(must) = asked.datagrams.filter(|must| must.get() as usize != pieces) {
+        wrong.push((
+            Kind::WrongDatagrams,
+            format!("it came in {pieces} datagrams, expected {must}"),
+        ));
+    }
+    let heading = &judge.traffic.flows.flow(sighting.flow).heading;
+    let (address, port) = heading.source;
+    if let Some(must) = asked.source_port.filter(|must| *must != port) {
+        wrong.push((
+            Kind::WrongSettings,
+            format!("its source port is {port}, expected {must}"),
+        ));
+    }
+    if let Some(must) = asked.source.filter(|must| *must != address) {
+        wrong.push((
+            Kind::WrongSettings,
+            format!("its source address is {address}, expected {must}"),
+        ));
+    }
+    if let Some(must) = asked
+        .destination_mac
+        .filter(|must| *must != heading.destination_mac)
+    {
+        wrong.push((
+            Kind::WrongSettings,
+            format!(
+                "its destination MAC is {}, expected {must}",
+                heading.destination_mac
+            ),
+        ));
+    }
+}
+
+/// `sequence = "contiguous"`: the records between the first and the last expected line that pass the console level and
+/// did not come.
+pub(crate) fn gaps(judge: &Judge, watch: &Watch, end: &End) -> Vec<Problem> {
+    watch
+        .streams
+        .iter()
+        .filter_map(|stream| gap(judge, stream, end))
+        .collect()
+}
+
+fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
+    let sender = judge.targets.now(stream.targets[0])?.on;
+    let problem = |kind, sentence| {
+        Some(Problem {
+            target: Some(stream.targets[0]),
+            ..Problem::new(kind, sentence)
+        })
+    };
+    let Some(log) = judge.logs.get(&sender).filter(|log| !log.is_empty()) else {
+        return problem(
+            Kind::Unproven,
+            format!("{}'s kernel log was not read", judge.scene.name(sender)),
+        );
+    };
+    let sequences = |number: &usize| judge.sequence(&judge.traffic.sightings[*number]);
+    let expected: BTreeSet<u64> = stream
+        .events
+        .iter()
+        .filter_map(|event| sequences(&event.sighting))
+        .collect();
+    let (first, last) = (*expected.first()?, *expected.last()?);
+    if log.has_gap(first, last) {
+        let sentence = format!(
+            "{}'s kernel log lacks records between {first} and {last}",
+            judge.scene.name(sender)
+        );
+        return problem(Kind::Unproven, sentence);
+    }
+    let others: BTreeSet<u64> = stream.others.iter().filter_map(sequences).collect();
+    let from = end.window.marker.unwrap_or(0);
+    let least = judge.least_console_level(sender, from, end.marker.unwrap_or(u64::MAX));
+    let Some(least) = least else {
+        return problem(
+            Kind::Unproven,
+            "the console level is not known for all of that time".to_owned(),
+        );
+    };
+    let lost = log
+        .after(Some(first))
+        .take_while(|record| record.header.sequence < last)
+        .find(|record| {
+            let sequence = record.header.sequence;
+            let ours = judge.is_marker(&record.text);
+            record.header.level < least
+                && !ours
+                && !expected.contains(&sequence)
+                && !others.contains(&sequence)
+        })?;
+    let text = show_start(&lost.text, 200);
+    problem(
+        Kind::SequenceGap,
+        format!(
+            "record {} did not come between {first} and {last}: `{text}`",
+            lost.header.sequence
+        ),
+    )
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Basic => "basic",
+        Format::Extended => "extended",
+    }
+}

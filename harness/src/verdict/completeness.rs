@@ -1,0 +1,91 @@
+//! Finds records that a target should have sent and did not.
+//!
+//! Certain only between two markers that a target sent under the same settings: whatever the log has between them and
+//! passes the console level must have been sent, too.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    netconsole::{Record, message::Content},
+    scenario::NodeIndex,
+    verdict::{judge::Judge, log::Log, sighting::Sighting},
+};
+
+/// More records than this between two markers may have overrun the kernel's log before they were sent.
+const MOST_RECORDS: u64 = 1000;
+
+/// The records that `target` did not send. `sent` are the sequence numbers of those that it did send.
+pub(crate) fn unsent<'judge>(
+    judge: &'judge Judge,
+    (sender, target): (NodeIndex, usize),
+    sent: &BTreeSet<u64>,
+) -> Vec<&'judge Record> {
+    let Some(log) = judge.logs.get(&sender) else {
+        return Vec::new();
+    };
+    let mut lost = Vec::new();
+    let mut start: Option<&Sighting> = None;
+    let mut disturbed = false;
+    for sighting in judge
+        .traffic
+        .sightings
+        .iter()
+        .filter(|sighting| sighting.target == Some(target))
+    {
+        disturbed |= is_disturbed(sighting);
+        if sighting.marker.is_none() || sighting.replayed {
+            continue;
+        }
+        if let Some(start) = start.filter(|start| !disturbed && start.marker < sighting.marker) {
+            lost.extend(
+                between(judge, log, sender, (start, sighting))
+                    .into_iter()
+                    .filter(|record| !sent.contains(&record.header.sequence)),
+            );
+        }
+        start = Some(sighting);
+        disturbed = is_disturbed(sighting);
+    }
+    lost
+}
+
+/// Whether it cannot be told what was sent: the kernel says that it dropped records, or a message is broken.
+fn is_disturbed(sighting: &Sighting) -> bool {
+    let dropped = matches!(&sighting.message.content, Content::Basic(basic) if basic.dropped > 0);
+    dropped || sighting.corrupted || !sighting.message.faults.is_empty()
+}
+
+/// The records between two markers of a target that it must have sent.
+fn between<'judge>(
+    judge: &Judge,
+    log: &'judge Log,
+    sender: NodeIndex,
+    (start, end): (&Sighting, &Sighting),
+) -> Vec<&'judge Record> {
+    let (Some(from), Some(to), Some(entry)) = (start.marker, end.marker, start.entry) else {
+        return Vec::new();
+    };
+    let (Some(first), Some(last)) = (log.marker(from), log.marker(to)) else {
+        return Vec::new();
+    };
+    let changed = end.entry != Some(entry) || start.epoch != end.epoch;
+    let broken = judge
+        .targets
+        .entry(entry)
+        .breaks
+        .iter()
+        .any(|at| (from + 1..=to).contains(at));
+    let readable = first < last && last - first <= MOST_RECORDS && !log.has_gap(first, last);
+    let Some(level) = judge.least_console_level(sender, from, to) else {
+        return Vec::new();
+    };
+    if changed || broken || !readable {
+        return Vec::new();
+    }
+    let records = log
+        .after(Some(first))
+        .take_while(|record| record.header.sequence < last);
+    records
+        .filter(|record| record.header.level < level)
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! What is known before the first frame: who stands where, and how frames come in.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::scenario::{Interface, Node, NodeIndex};
+
+/// The lab as a judge has to know it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Scene {
+    /// Unique to the run; markers and probes carry it.
+    pub(crate) token: String,
+    /// As in the scenario: addresses, MACs, and the ports that receivers listen on.
+    pub(crate) nodes: Vec<Node>,
+    /// `uname -r` of each sender.
+    pub(crate) releases: BTreeMap<NodeIndex, String>,
+}
+
+/// A frame on a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Counts all frames of the lab; the recording has the same number.
+    pub(crate) number: u64,
+    /// Since the lab's start.
+    pub(crate) time: Duration,
+    /// Index into the scenario's links.
+    pub(crate) link: usize,
+    /// Who put it on the link.
+    pub(crate) from: NodeIndex,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Scene {
+    /// A node's name.
+    pub(crate) fn name(&self, node: NodeIndex) -> &str {
+        self.nodes.get(node.0).map_or("", |node| &node.name)
+    }
+
+    /// Whether the node's kernel is under test.
+    pub(crate) fn is_sender(&self, node: NodeIndex) -> bool {
+        self.nodes
+            .get(node.0)
+            .is_some_and(|node| node.sender().is_some())
+    }
+
+    /// A node's interface by its name.
+    pub(crate) fn interface(&self, node: NodeIndex, name: &str) -> Option<&Interface> {
+        self.nodes
+            .get(node.0)?
+            .interfaces
+            .iter()
+            .find(|interface| interface.name == name)
+    }
+}

@@ -1,0 +1,369 @@
+//! Takes frames and keeps what was seen on the wire: messages, who they are of, who took them.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use crate::{
+    netconsole::{Datagram, Header, Message, datagram::NotUdp},
+    scenario::NodeIndex,
+    verdict::{
+        attribution::{Attribution, Form, Heading},
+        finding::{Finding, Findings, Kind},
+        flow::{Flows, looks_like_netconsole},
+        marker::{marker_number, probe_number},
+        scene::{Frame, Scene},
+        sighting::Sighting,
+        target::Targets,
+        trouble::{Trouble, troubles},
+    },
+};
+
+/// What was seen on the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) flows: Flows,
+    /// In the order in which they became whole.
+    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) findings: Findings,
+    /// The sightings that a receiver took, in order.
+    arrivals: HashMap<NodeIndex, Vec<usize>>,
+    probes: HashSet<(NodeIndex, u64)>,
+    /// How often each marker was seen of each target.
+    markers: HashMap<(usize, u64), u32>,
+    registrations: BTreeMap<usize, Registration>,
+    identifications: HashMap<NodeIndex, u16>,
+    /// Of the last frame.
+    now: Duration,
+    /// Of all that is kept, in bytes.
+    size: usize,
+}
+
+/// How often a target was registered with the kernel's log, and whether it is still being replayed to it.
+#[derive(Debug, Default, Clone, Copy)]
+struct Registration {
+    epoch: u32,
+    replay_until: Option<u64>,
+}
+
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    flow: usize,
+    form: Form,
+    /// The number of the target's state.
+    entry: Option<usize>,
+    corrupted: bool,
+}
+
+/// How much is kept of what senders send.
+const MOST_MESSAGES: usize = 400_000;
+const MOST_BYTES: usize = 128 << 20;
+
+impl Traffic {
+    /// Takes a frame that was put on a link.
+    pub(crate) fn take(&mut self, frame: &Frame, scene: &Scene, targets: &mut Targets) {
+        self.now = frame.time;
+        let datagram = match Datagram::parse(&frame.bytes) {
+            Ok(datagram) => datagram,
+            Err(NotUdp::Broken) if scene.is_sender(frame.from) => {
+                let sentence = format!(
+                    "{} sent a frame whose IP or UDP header is broken",
+                    scene.name(frame.from)
+                );
+                return self.find(Kind::WrongHeader, "broken", None, sentence, &[frame.number]);
+            }
+            Err(NotUdp::Other | NotUdp::Broken) => return,
+        };
+        let probe = probe_number(&scene.token, datagram.payload);
+        if probe.is_none() && !scene.is_sender(frame.from) {
+            return;
+        }
+        match (self.flows.find(scene, Heading::of(frame, &datagram)), probe) {
+            (Some(flow), Some(probe)) => self.take_probe(flow, probe),
+            (Some(flow), None) => self.take_datagram(frame, &datagram, flow, (scene, targets)),
+            (None, _) => {
+                let sentence = format!(
+                    "{} sends along more ways than are kept apart",
+                    scene.name(frame.from)
+                );
+                self.find(Kind::Overflow, "flows", None, sentence, &[frame.number]);
+            }
+        }
+    }
+
+    /// Adds a finding.
+    pub(crate) fn find(
+        &mut self,
+        kind: Kind,
+        sort: &str,
+        target: Option<usize>,
+        sentence: String,
+        frames: &[u64],
+    ) {
+        let frames = frames.iter().take(3).copied().collect();
+        self.findings.add(
+            sort,
+            Finding {
+                kind,
+                sentence,
+                target,
+                frames,
+                count: 1,
+            },
+        );
+    }
+
+    fn take_probe(&mut self, flow: usize, probe: u64) {
+        let accepted = self
+            .flows
+            .flow(flow)
+            .receptions
+            .iter()
+            .filter(|reception| reception.rejection.is_none());
+        self.probes
+            .extend(accepted.map(|reception| (reception.at, probe)));
+    }
+
+    fn take_datagram(
+        &mut self,
+        frame: &Frame,
+        datagram: &Datagram,
+        number: usize,
+        (scene, targets): (&Scene, &mut Targets),
+    ) {
+        let flow = self.flows.flow_mut(number);
+        let (form, header) = flow.form(scene, targets, datagram.payload);
+        let attribution = flow.attribution(scene, targets, form).cloned();
+        let certain = attribution
+            .as_ref()
+            .is_some_and(|attribution| attribution.mismatches.len() <= 2);
+        if !certain && !looks_like_netconsole(datagram.payload) {
+            return;
+        }
+        self.take_troubles(
+            frame,
+            datagram,
+            number,
+            (form, attribution.as_ref(), targets),
+        );
+        let corrupted = datagram.faults.iter().any(|fault| fault.is_fatal());
+        let assembly = &mut self.flows.flow_mut(number).lane(form).assembly;
+        let messages = match header {
+            _ if corrupted => vec![alone(frame.number, datagram.payload, header)],
+            Some((header, body)) => {
+                assembly.push_extended(frame.number, datagram.payload, header, body)
+            }
+            None => assembly.push_basic(frame.number, datagram.payload),
+        };
+        let entry = attribution.map(|attribution| attribution.entry);
+        for message in messages {
+            self.keep(
+                message,
+                Origin {
+                    flow: number,
+                    form,
+                    entry,
+                    corrupted,
+                },
+                scene,
+                targets,
+            );
+        }
+    }
+
+    /// Finds what is wrong with a datagram; its message will know it, too.
+    fn take_troubles(
+        &mut self,
+        frame: &Frame,
+        datagram: &Datagram,
+        flow: usize,
+        (form, attribution, targets): (Form, Option<&Attribution>, &Targets),
+    ) {
+        let previous = match datagram.identification {
+            Some(identification) => self.identifications.insert(frame.from, identification),
+            None => None,
+        };
+        let troubles = troubles(frame.number, datagram, previous, attribution);
+        let target = attribution.map(|attribution| targets.entry(attribution.entry).target);
+        for Trouble {
+            frame,
+            kind,
+            sort,
+            sentence,
+        } in &troubles
+        {
+            self.find(
+                *kind,
+                sort,
+                target,
+                targets.named(target, sentence),
+                &[*frame],
+            );
+        }
+        self.flows
+            .flow_mut(flow)
+            .lane(form)
+            .troubles
+            .extend(troubles);
+    }
+
+    /// Keeps a message that is whole, or will never be.
+    fn keep(&mut self, message: Message, origin: Origin, scene: &Scene, targets: &mut Targets) {
+        let target = origin.entry.map(|entry| targets.entry(entry).target);
+        for fault in message.faults.iter().filter(|_| !origin.corrupted) {
+            self.find(
+                Kind::from(fault),
+                fault.name(),
+                target,
+                targets.named(target, &fault.to_string()),
+                &message.frames,
+            );
+        }
+        self.size += message.size();
+        if self.sightings.len() >= MOST_MESSAGES || self.size > MOST_BYTES {
+            let sentence = format!(
+                "more than {} messages were sent, the rest is not judged",
+                self.sightings.len()
+            );
+            return self.find(Kind::Overflow, "messages", None, sentence, &message.frames);
+        }
+        let lane = self.flows.flow_mut(origin.flow).lane(origin.form);
+        let of_it = |trouble: &Trouble| message.frames.contains(&trouble.frame);
+        let (troubles, rest) = std::mem::take(&mut lane.troubles)
+            .into_iter()
+            .partition(of_it);
+        lane.troubles = rest;
+        let marker = marker_number(&scene.token, &message.text).filter(|_| !origin.corrupted);
+        let registration = target
+            .map(|target| *self.registrations.entry(target).or_default())
+            .unwrap_or_default();
+        let sighting = Sighting {
+            message,
+            time: self.now,
+            flow: origin.flow,
+            entry: origin.entry,
+            target,
+            replayed: registration.replay_until.is_some(),
+            epoch: registration.epoch,
+            marker,
+            troubles,
+            corrupted: origin.corrupted,
+        };
+        if let (Some(entry), Some(marker)) = (origin.entry, marker) {
+            self.take_marker(entry, marker, &sighting, targets);
+        }
+        self.file(sighting);
+    }
+
+    /// Files a sighting, also with those who took it.
+    fn file(&mut self, sighting: Sighting) {
+        let flow = self.flows.flow(sighting.flow);
+        for reception in flow
+            .receptions
+            .iter()
+            .filter(|reception| reception.rejection.is_none() && !sighting.corrupted)
+        {
+            self.arrivals
+                .entry(reception.at)
+                .or_default()
+                .push(self.sightings.len());
+        }
+        self.sightings.push(sighting);
+    }
+
+    fn take_marker(
+        &mut self,
+        entry: usize,
+        marker: u64,
+        sighting: &Sighting,
+        targets: &mut Targets,
+    ) {
+        let target = targets.entry(entry).target;
+        *self.markers.entry((target, marker)).or_default() += 1;
+        let registration = self.registrations.entry(target).or_default();
+        // A replay brings older markers again.
+        if registration
+            .replay_until
+            .is_some_and(|until| marker < until)
+        {
+            return;
+        }
+        registration.replay_until = None;
+        if let Some((kind, sentence)) = targets.outlived(entry, marker) {
+            self.find(
+                kind,
+                "marker",
+                Some(target),
+                targets.named(Some(target), sentence),
+                &sighting.message.frames,
+            );
+        }
+        targets.marker_came(entry, marker, self.sightings.len());
+    }
+
+    /// A target was registered: up to and including this marker, the log is replayed to it.
+    pub(crate) fn replay_ends(&mut self, target: usize, marker: u64) {
+        let registration = self.registrations.entry(target).or_default();
+        registration.epoch += 1;
+        registration.replay_until = Some(marker);
+    }
+
+    /// The numbers of the sightings that a receiver took.
+    pub(crate) fn arrivals(&self, at: NodeIndex) -> &[usize] {
+        self.arrivals.get(&at).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a probe came through to a receiver.
+    pub(crate) fn has_probe(&self, at: NodeIndex, probe: u64) -> bool {
+        self.probes.contains(&(at, probe))
+    }
+
+    /// How often a marker was seen of a target, on the wire.
+    pub(crate) fn markers(&self, target: usize, marker: u64) -> u32 {
+        self.markers.get(&(target, marker)).copied().unwrap_or(0)
+    }
+
+    /// Gives up on all that is not yet whole.
+    pub(crate) fn flush(&mut self, scene: &Scene, targets: &mut Targets) {
+        for flow in 0..self.flows.count() {
+            for form in [Form::Basic, Form::Extended, Form::Release] {
+                let Some(message) = self.flows.flow_mut(flow).lane(form).assembly.flush() else {
+                    continue;
+                };
+                let entry = self
+                    .flows
+                    .flow_mut(flow)
+                    .attribution(scene, targets, form)
+                    .map(|attribution| attribution.entry);
+                self.keep(
+                    message,
+                    Origin {
+                        flow,
+                        form,
+                        entry,
+                        corrupted: false,
+                    },
+                    scene,
+                    targets,
+                );
+            }
+        }
+    }
+}
+
+/// A datagram that no receiver takes, as a message of its own.
+fn alone(frame: u64, payload: &[u8], header: Option<(Header, usize)>) -> Message {
+    let (payloads, frames) = (vec![payload.to_vec()], vec![frame]);
+    match header {
+        Some((header, body)) => Message::extended(
+            header,
+            payload[body..].to_vec(),
+            payloads,
+            frames,
+            Vec::new(),
+        ),
+        None => Message::basic(payloads, frames, Vec::new()),
+    }
+}

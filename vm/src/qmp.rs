@@ -1,0 +1,203 @@
+//! QEMU's monitor protocol, as much of it as a lab needs.
+//!
+//! Source: QEMU's `docs/interop/qmp-spec.rst`. Events interleave with replies, so replies are matched by `id`.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+/// The longest line that a monitor may send.
+const LINE_LIMIT: u64 = 4 << 20;
+/// How many events are kept for a reader that does not come.
+const EVENT_LIMIT: usize = 256;
+
+/// Why the monitor gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QmpError {
+    /// QEMU ended, or was ended, while it was asked.
+    #[error("QEMU closed its monitor")]
+    Closed,
+    /// The connection failed.
+    #[error("QEMU's monitor cannot be reached")]
+    Connection(#[source] std::io::Error),
+    /// What came is not QMP.
+    #[error("QEMU's monitor sent what is not QMP: `{0}`")]
+    Protocol(String),
+    /// QEMU refused the command.
+    #[error("QEMU refused `{command}`: {description}")]
+    Refused {
+        /// The command's name.
+        command: String,
+        /// QEMU's own words.
+        description: String,
+    },
+}
+
+/// A connection to a monitor, past its greeting.
+#[derive(Debug)]
+pub struct Qmp {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    line: Vec<u8>,
+    next_id: u64,
+    events: VecDeque<Value>,
+}
+
+impl Qmp {
+    /// Takes the greeting and leaves the negotiation of capabilities.
+    pub(crate) async fn connect(stream: UnixStream) -> Result<Self, QmpError> {
+        let (reader, writer) = stream.into_split();
+        let mut qmp = Self {
+            reader: BufReader::new(reader),
+            writer,
+            line: Vec::new(),
+            next_id: 0,
+            events: VecDeque::new(),
+        };
+        let greeting = qmp.receive().await?;
+        if greeting.get("QMP").is_none() {
+            return Err(QmpError::Protocol(greeting.to_string()));
+        }
+        qmp.execute("qmp_capabilities", Value::Null).await?;
+        Ok(qmp)
+    }
+
+    /// Executes `command` and waits for its reply.
+    pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        self.next_id += 1;
+        let id = self.next_id;
+        let mut request = json!({ "execute": command, "id": id });
+        if !arguments.is_null() {
+            request["arguments"] = arguments;
+        }
+        let mut line = request.to_string();
+        line.push('\n');
+        self.writer
+            .write_all(line.as_bytes())
+            .await
+            .map_err(QmpError::Connection)?;
+        loop {
+            let mut reply = self.receive().await?;
+            if reply.get("event").is_some() {
+                self.keep(reply);
+            } else if reply["id"] == id {
+                return accepted(command, &mut reply);
+            }
+        }
+    }
+
+    /// Waits for the next event. Cancel safe.
+    pub async fn event(&mut self) -> Result<Value, QmpError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            let message = self.receive().await?;
+            if message.get("event").is_some() {
+                self.keep(message);
+            }
+        }
+    }
+
+    /// Waits for the event called `name`, dropping those before it.
+    pub(crate) async fn event_named(&mut self, name: &str) -> Result<Value, QmpError> {
+        loop {
+            let event = self.event().await?;
+            if event["event"] == name {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn keep(&mut self, event: Value) {
+        if self.events.len() == EVENT_LIMIT {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    /// Reads one line into a buffer of its own, so that a cancelled read loses nothing.
+    async fn receive(&mut self) -> Result<Value, QmpError> {
+        let room = LINE_LIMIT - self.line.len() as u64;
+        let read = (&mut self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.line)
+            .await
+            .map_err(QmpError::Connection)?;
+        if self.line.last() != Some(&b'\n') {
+            return Err(if read == 0 && (self.line.len() as u64) < LINE_LIMIT {
+                QmpError::Closed
+            } else {
+                self.garbage()
+            });
+        }
+        let message = serde_json::from_slice(&self.line).map_err(|_| self.garbage())?;
+        self.line.clear();
+        Ok(message)
+    }
+
+    fn garbage(&self) -> QmpError {
+        let start = &self.line[..self.line.len().min(200)];
+        QmpError::Protocol(start.escape_ascii().to_string())
+    }
+}
+
+fn accepted(command: &str, reply: &mut Value) -> Result<Value, QmpError> {
+    if let Some(error) = reply.get("error") {
+        let description = error["desc"]
+            .as_str()
+            .unwrap_or("without a reason")
+            .to_owned();
+        return Err(QmpError::Refused {
+            command: command.to_owned(),
+            description,
+        });
+    }
+    Ok(reply["return"].take())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn fake(lines: &str) -> (Qmp, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        let mut far = far;
+        far.write_all(b"{\"QMP\":{}}\n{\"return\":{},\"id\":1}\n")
+            .await
+            .unwrap();
+        let qmp = Qmp::connect(near).await.unwrap();
+        far.write_all(lines.as_bytes()).await.unwrap();
+        (qmp, far)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn keeps_an_event_that_comes_before_the_reply() {
+        let (mut qmp, _far) = fake("{\"event\":\"STOP\"}\n{\"return\":7,\"id\":2}\n").await;
+        assert_eq!(qmp.execute("x", Value::Null).await.unwrap(), 7);
+        assert_eq!(qmp.event().await.unwrap()["event"], "STOP");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn tells_a_refusal_in_qemus_words() {
+        let (mut qmp, _far) = fake("{\"error\":{\"desc\":\"no such device\"},\"id\":2}\n").await;
+        let error = qmp.execute("set_link", Value::Null).await.unwrap_err();
+        assert_eq!(error.to_string(), "QEMU refused `set_link`: no such device");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn tells_a_monitor_that_closes_from_one_that_talks_nonsense() {
+        let (mut qmp, far) = fake("").await;
+        drop(far);
+        assert!(matches!(qmp.event().await, Err(QmpError::Closed)));
+        let (mut qmp, _far) = fake("SeaBIOS\n").await;
+        assert!(matches!(qmp.event().await, Err(QmpError::Protocol(_))));
+    }
+}
