@@ -162,11 +162,21 @@ impl Stage<'_> {
             was_enabled
         };
         self.declare(set.target, settings, enabled);
+        if !self.prints_later(node) {
+            // The target is off, or nothing but its userdata changed: all that it sent before is here.
+            self.judge.target_was_quiet(set.target);
+        }
         if !enable {
             return Ok(Ok(()));
         }
         let change = vec![write(&target.name, "enabled", "1")];
-        self.plain(node, Request::Configfs(change), within).await
+        let done = self.plain(node, Request::Configfs(change), within).await?;
+        if done.is_err()
+            && let Some(state) = self.judge.targets.now(set.target).cloned()
+        {
+            self.declare(set.target, state.settings, false);
+        }
+        Ok(done)
     }
 
     /// The attributes that a `set` writes, in the order in which the kernel takes them.
@@ -258,6 +268,8 @@ impl Stage<'_> {
         run: &Run,
         within: Duration,
     ) -> Result<Done, Trouble> {
+        // A program may do anything.
+        self.judge.console_level_is_unknown(node);
         let request = Request::Run {
             command: run.command.clone(),
             within,
@@ -289,15 +301,18 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until all frames that the guest has given its cards are here.
+    /// Waits until all frames that the guest has given its cards are here: until QEMU has nothing more to bring, though
+    /// the lab has read all that it brought.
     pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
-        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
-            self.lab
-                .drive(guest.qemu.flush())
-                .await
-                .map_err(Error::from)?;
+        let mut taken = None;
+        while taken != Some(self.frames) {
+            taken = Some(self.frames);
+            if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
+                let flush = self.lab.drive(guest.qemu.flush());
+                flush.await.map_err(Error::from)?;
+            }
+            self.drain();
         }
-        self.drain();
         Ok(())
     }
 }
@@ -328,7 +343,7 @@ fn userdata_changes(target: &str, set: &Set, settings: &mut Settings) -> Vec<Con
                 {
                     changes.push(ConfigfsChange::Make(folder.clone()));
                 }
-                changes.push(ConfigfsChange::Write(
+                changes.push(ConfigfsChange::WriteExactly(
                     format!("{folder}/value"),
                     value.clone(),
                 ));

@@ -202,6 +202,11 @@ impl Traffic {
         registration.replay_until = Some(marker);
     }
 
+    /// Whatever a target was to replay is over: without a carrier it was lost, and the marker behind it.
+    pub(crate) fn replay_is_over(&mut self, target: usize) {
+        self.registrations.entry(target).or_default().replay_until = None;
+    }
+
     /// The numbers of the sightings that a receiver took.
     pub(crate) fn arrivals(&self, at: NodeIndex) -> &[usize] {
         self.arrivals.get(&at).map_or(&[], Vec::as_slice)
