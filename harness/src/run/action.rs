@@ -153,6 +153,9 @@ impl Stage<'_> {
         let enable = set.enabled == Some(true) || (cycles && set.enabled.is_none());
         writes.extend(userdata_changes(&target.name, set, &mut settings));
         if let Err(refusal) = self.ask(node, &Request::Configfs(writes), within).await? {
+            if cycles || set.enabled == Some(false) {
+                self.remove(set.target);
+            }
             return Ok(Err(refusal));
         }
         self.flush(node).await?;
@@ -170,7 +173,11 @@ impl Stage<'_> {
             return Ok(Ok(()));
         }
         let change = vec![write(&target.name, "enabled", "1")];
-        self.plain(node, Request::Configfs(change), within).await
+        let done = self.plain(node, Request::Configfs(change), within).await?;
+        if done.is_err() {
+            self.remove(set.target);
+        }
+        Ok(done)
     }
 
     /// The attributes that a `set` writes, in the order in which the kernel takes them.

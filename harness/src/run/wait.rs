@@ -79,6 +79,20 @@ impl Stage<'_> {
             .map_err(|failure| Failed::Expectation(failure).into())
     }
 
+    /// Draws the line between the set-up and the steps: what the kernel said of the set-up is here before the first step.
+    pub(crate) async fn begin(&mut self) -> Result<(), Trouble> {
+        let nodes = (0..self.scenario.nodes.len()).map(NodeIndex);
+        let receivers: Vec<NodeIndex> = nodes
+            .filter(|node| self.scenario.node(*node).receiver().is_some())
+            .collect();
+        for receiver in receivers {
+            let mut sent = Sent::default();
+            self.gather(receiver, &mut sent, Ending::Settled).await?;
+        }
+        self.judge.steps_begin();
+        Ok(())
+    }
+
     /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen.
     async fn listen(&mut self, absent: &Absent, lasting: Duration) -> Result<Ending, Trouble> {
         let deadline = Instant::now() + lasting;

@@ -213,11 +213,11 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
             format!("{}'s kernel log was not read", judge.scene.name(sender)),
         );
     };
-    let sequences = |number: &usize| judge.sequence(&judge.traffic.sightings[*number]);
+    let numbered = numbered(judge, stream);
     let expected: BTreeSet<u64> = stream
         .events
         .iter()
-        .filter_map(|event| sequences(&event.sighting))
+        .filter_map(|event| numbered.get(&event.sighting).copied())
         .collect();
     let (first, last) = (*expected.first()?, *expected.last()?);
     if log.has_gap(first, last) {
@@ -227,7 +227,7 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
         );
         return problem(Kind::Unproven, sentence);
     }
-    let others: BTreeSet<u64> = stream.others.iter().filter_map(sequences).collect();
+    let came: BTreeSet<u64> = numbered.into_values().collect();
     let from = end.window.marker.unwrap_or(0);
     let least = judge.least_console_level(sender, from, end.marker.unwrap_or(u64::MAX));
     let Some(least) = least else {
@@ -242,10 +242,7 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
         .find(|record| {
             let sequence = record.header.sequence;
             let ours = judge.is_marker(&record.text);
-            record.header.level < least
-                && !ours
-                && !expected.contains(&sequence)
-                && !others.contains(&sequence)
+            record.header.level < least && !ours && !came.contains(&sequence)
         })?;
     let text = show_start(&lost.text, 200);
     problem(
@@ -255,6 +252,31 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<Problem> {
             lost.header.sequence
         ),
     )
+}
+
+/// The sequence number of each message of a stream. Basic messages have none of their own: records that are alike to
+/// the microsecond, as early boot has them, each stand for one message.
+fn numbered(judge: &Judge, stream: &Stream) -> BTreeMap<usize, u64> {
+    let events = stream.events.iter().map(|event| event.sighting);
+    let mut sightings: Vec<usize> = events
+        .chain(stream.others.iter().copied())
+        .chain(stream.before.iter().copied())
+        .collect();
+    sightings.sort_unstable();
+    sightings.dedup();
+    let mut taken = BTreeSet::new();
+    let mut numbered = BTreeMap::new();
+    for number in sightings {
+        let candidates = judge.sequences(&judge.traffic.sightings[number]);
+        let free = candidates
+            .into_iter()
+            .find(|sequence| !taken.contains(sequence));
+        if let Some(sequence) = free {
+            taken.insert(sequence);
+            numbered.insert(number, sequence);
+        }
+    }
+    numbered
 }
 
 fn format_name(format: Format) -> &'static str {

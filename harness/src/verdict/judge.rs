@@ -52,6 +52,8 @@ pub(crate) struct Window {
     pub(crate) sightings: usize,
     /// The marker that ended the expectation before; none at the start.
     pub(crate) marker: Option<u64>,
+    /// The sightings before this index are of the set-up: they count only where they were replayed.
+    set_up: usize,
 }
 
 /// How far an expectation is.
@@ -114,6 +116,17 @@ impl Judge {
         self.traffic.replay_ends(target, marker);
     }
 
+    /// The targets are set up and the steps begin: what the kernel said while they were set up is nobody's expectation,
+    /// unless it was replayed.
+    pub(crate) fn steps_begin(&mut self) {
+        let window = Window {
+            set_up: self.traffic.sightings.len(),
+            ..Window::default()
+        };
+        let nodes = (0..self.scene.nodes.len()).map(NodeIndex);
+        self.windows = nodes.map(|node| (node, window)).collect();
+    }
+
     /// A marker was sent or is about to be, for whatever reason.
     pub(crate) fn marker_is_sent(&mut self, marker: u64) {
         self.next_marker = self.next_marker.max(marker.saturating_add(1));
@@ -162,7 +175,7 @@ impl Judge {
                 expect.target,
                 expect.replay,
                 &expect.lines,
-                window.arrivals,
+                (window.arrivals, window.set_up),
             );
             watch.choose_streams(scene, targets);
             watch
@@ -212,6 +225,7 @@ impl Judge {
             arrivals: watch.seen(),
             sightings: self.traffic.sightings.len(),
             marker: marker.or(window.marker),
+            set_up: 0,
         };
         let verdict = conclusion::judge(
             self,
@@ -241,7 +255,7 @@ impl Judge {
                 absent.target,
                 absent.replay,
                 &absent.lines,
-                window.arrivals,
+                (window.arrivals, window.set_up),
             );
             watch.choose_streams(scene, targets);
             watch
@@ -395,17 +409,27 @@ impl Judge {
         marker_number(&self.scene.token, text).is_some()
     }
 
-    /// The sequence number of a message: its own, or that of its record.
-    pub(crate) fn sequence(&self, sighting: &Sighting) -> Option<u64> {
+    /// The sequence numbers that a message may have: its own, or those of the records that are like it.
+    pub(crate) fn sequences(&self, sighting: &Sighting) -> Vec<u64> {
         match &sighting.message.content {
-            Content::Extended(extended) => Some(extended.header.sequence),
+            Content::Extended(extended) => vec![extended.header.sequence],
             Content::Basic(basic) => {
                 let sender = self.traffic.flows.flow(sighting.flow).heading.from;
-                let candidates = self.logs.get(&sender)?.at(basic.prefix.timestamp?);
-                candidates
-                    .filter(|record| record.text.starts_with(&sighting.message.text))
+                let (Some(log), Some(timestamp)) = (self.logs.get(&sender), basic.prefix.timestamp)
+                else {
+                    return Vec::new();
+                };
+                let text = &sighting.message.text;
+                let mut alike: Vec<_> = log
+                    .at(timestamp)
+                    .filter(|record| record.text.starts_with(text))
+                    .collect();
+                // A message that was cut is only the start of its record.
+                alike.sort_by_key(|record| record.text != *text);
+                alike
+                    .into_iter()
                     .map(|record| record.header.sequence)
-                    .next()
+                    .collect()
             }
         }
     }

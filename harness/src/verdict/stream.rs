@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     pub(crate) events: Vec<Event>,
     /// The sightings that hold none of the expected lines.
     pub(crate) others: Vec<usize>,
+    /// The sightings of the set-up, which hold nothing that is expected.
+    pub(crate) before: Vec<usize>,
     /// How often the expectation's marker came.
     pub(crate) markers: u64,
 }
@@ -36,6 +38,7 @@ impl Stream {
             counts: vec![0; class_count],
             events: Vec::new(),
             others: Vec::new(),
+            before: Vec::new(),
             markers: 0,
         }
     }

@@ -27,16 +27,19 @@ pub(crate) struct Watch {
     pub(crate) strangers: Vec<usize>,
     /// How many of the receiver's arrivals were looked at.
     seen: usize,
+    /// The sightings before this index are of the set-up.
+    set_up: usize,
 }
 
 impl Watch {
-    /// Begins to look at the arrivals from the one with number `from` on.
+    /// Begins to look at the arrivals from the one with number `from` on. What was seen before the sighting `set_up`
+    /// counts only where it was replayed.
     pub(crate) fn new(
         at: NodeIndex,
         only: Option<usize>,
         replay: bool,
         lines: &Lines,
-        from: usize,
+        (from, set_up): (usize, usize),
     ) -> Self {
         let matcher = Matcher::new(lines);
         let mut times = vec![0; matcher.class_count()];
@@ -60,6 +63,7 @@ impl Watch {
             streams: Vec::new(),
             strangers: Vec::new(),
             seen: from,
+            set_up,
         }
     }
 
@@ -121,6 +125,12 @@ impl Watch {
             return;
         }
         if sighting.replayed && !self.replay {
+            return;
+        }
+        if !sighting.replayed && number < self.set_up {
+            stream
+                .into_iter()
+                .for_each(|stream| stream.before.push(number));
             return;
         }
         match stream {
