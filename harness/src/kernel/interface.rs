@@ -47,6 +47,33 @@ pub(crate) async fn configure(
         .map_err(|error| netlink(&doing, error))
 }
 
+/// Names the card with the first of these addresses `eth0`, the next `eth1`, and so on: the kernel names them in the
+/// order in which their drivers are loaded.
+pub(crate) async fn name_cards(cards: &[MacAddress]) -> Result<(), Refusal> {
+    let doing = "naming the cards";
+    let handle = connect(doing)?;
+    let links = handle.link().get().execute().try_collect::<Vec<_>>().await;
+    let links = links.map_err(|error| netlink(doing, error))?;
+    let wrong: Vec<(u32, usize)> = links
+        .iter()
+        .filter_map(|link| {
+            let card = cards
+                .iter()
+                .position(|card| address_of(link) == Some(*card))?;
+            (name_of(link)? != format!("eth{card}")).then_some((link.header.index, card))
+        })
+        .collect();
+    // First out of each other's way.
+    for prefix in ["card", "eth"] {
+        for (index, card) in &wrong {
+            let name = LinkUnspec::new_with_index(*index).name(format!("{prefix}{card}"));
+            let renamed = handle.link().set(name.build()).execute().await;
+            renamed.map_err(|error| netlink(doing, error))?;
+        }
+    }
+    Ok(())
+}
+
 /// `ip link set NAME up|down`.
 pub(crate) async fn set_up(name: &str, wanted: bool) -> Result<(), Refusal> {
     let doing = format!("ip link set {name} {}", if wanted { "up" } else { "down" });

@@ -190,4 +190,6 @@ pub(crate) struct GuestPlan {
     pub(crate) modules: BTreeMap<String, Vec<String>>,
     /// Modules to load before the guest says that it is ready.
     pub(crate) preload: Vec<String>,
+    /// The cards' own addresses: the first is to be `eth0`, and so on, in whatever order their drivers find them.
+    pub(crate) cards: Vec<MacAddress>,
 }
