@@ -123,15 +123,16 @@ impl Stage<'_> {
             },
             Request::ReadLog,
         ]);
+        let since = (marker, self.judge.traffic.sightings.len());
         let loaded = self.ask(sender, &load, WITHIN).await?;
-        self.check_loaded(sender, &planned, marker, loaded).await
+        self.check_loaded(sender, &planned, since, loaded).await
     }
 
     async fn check_loaded(
         &mut self,
         sender: NodeIndex,
         planned: &[Planned],
-        marker: u64,
+        since: (u64, usize),
         loaded: Result<Answer, Refusal>,
     ) -> Result<(), Trouble> {
         let scenario = self.scenario;
@@ -147,7 +148,7 @@ impl Stage<'_> {
             (Ok(answer), _) => answer,
         };
         self.log(sender, answer);
-        let sent = self.marker_leaves(sender, planned, marker).await?;
+        let sent = self.marker_leaves(sender, planned, since).await?;
         match (wanted, sent) {
             (None, true) => Ok(()),
             (None, false) => self.silent_target(sender, planned).await,
@@ -166,15 +167,22 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether the marker that was printed before the load leaves the sender with the replay.
+    /// Whether the marker that was printed before the load leaves the sender with the replay. `since` is that marker, and
+    /// how many messages were seen before the load.
     async fn marker_leaves(
         &mut self,
         sender: NodeIndex,
         planned: &[Planned],
-        marker: u64,
+        (marker, seen): (u64, usize),
     ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
-        let grace = if self.prints_later(sender) {
+        // A replay that is longer than the card's queue goes on behind modprobe: netpoll keeps the rest and tries
+        // again later (`net/core/netpoll.c`, `queue_process`). Where nothing has left, nothing follows.
+        let traffic = &self.judge.traffic;
+        let under_way = traffic.sightings[seen..]
+            .iter()
+            .any(|sighting| traffic.flows.flow(sighting.flow).heading.from == sender);
+        let grace = if under_way || self.prints_later(sender) {
             ASYNCHRONOUS
         } else {
             Duration::ZERO
