@@ -91,13 +91,18 @@ async fn up(handle: &Handle, link: &LinkMessage, wanted: bool) -> Result<(), rtn
 }
 
 /// Waits for the carrier: listens for changes first, then looks, so that none is missed.
-pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(), Refusal> {
-    let doing = format!("waiting for the carrier of {name}");
+pub(crate) async fn wait_for_carrier(
+    name: &str,
+    wanted: bool,
+    within: Duration,
+) -> Result<(), Refusal> {
+    let what = if wanted { "carrier" } else { "loss of carrier" };
+    let doing = format!("waiting for the {what} of {name}");
     let opened = new_multicast_connection(&[MulticastGroup::Link]);
     let (connection, handle, mut changes) =
         opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
     tokio::spawn(connection);
-    if has_carrier(&find(&handle, name, &doing).await?) {
+    if has_carrier(&find(&handle, name, &doing).await?) == wanted {
         return Ok(());
     }
     let wait = async {
@@ -105,7 +110,7 @@ pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(),
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
                 message.payload
                 && name_of(&link) == Some(name)
-                && has_carrier(&link)
+                && has_carrier(&link) == wanted
             {
                 return;
             }

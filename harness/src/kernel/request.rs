@@ -46,8 +46,12 @@ pub(crate) enum Request {
     },
     /// `ip link set NAME up|down`.
     SetUp { interface: String, up: bool },
-    /// Waits until the interface has its carrier.
-    WaitForCarrier { interface: String, within: Duration },
+    /// Waits until the interface has its carrier, or has lost it.
+    WaitForCarrier {
+        interface: String,
+        carrier: bool,
+        within: Duration,
+    },
     /// Where a packet for `address` goes, by the routing table and the neighbour table, as `ip route get` and
     /// `ip neighbour` tell it; without `resolve` by the routing table alone. Answered by [`Answer::NextHop`].
     NextHop {

@@ -58,6 +58,7 @@ impl Stage<'_> {
                 // The guest's own deadline comes first: its refusal says more than our silence.
                 let request = Request::WaitForCarrier {
                     interface: interface.clone(),
+                    carrier: true,
                     within,
                 };
                 let done = self
@@ -272,6 +273,16 @@ impl Stage<'_> {
             self.drain();
             if !carrier {
                 self.set_carrier(node, &interface, false);
+                // Until the driver has noticed, what becomes of a frame is a matter of luck.
+                let request = Request::WaitForCarrier {
+                    interface: interface.clone(),
+                    carrier,
+                    within,
+                };
+                let wait = within + Duration::from_secs(5);
+                if let Err(refusal) = self.ask(node, &request, wait).await? {
+                    return Ok(Err(refusal));
+                }
             }
         }
         let Some(up) = change.up else {

@@ -227,7 +227,13 @@ fn console_level(prepared: &Answer) -> Option<u8> {
     };
     match answers.last()? {
         Answer::Text(text) => text.split_whitespace().next()?.parse().ok(),
-        _ => None,
+        Answer::Done
+        | Answer::Facts { .. }
+        | Answer::Loaded(_)
+        | Answer::NextHop(_)
+        | Answer::Log { .. }
+        | Answer::Ran(_)
+        | Answer::Batch(_) => None,
     }
 }
 

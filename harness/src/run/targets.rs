@@ -123,10 +123,9 @@ impl Stage<'_> {
             },
             Request::ReadLog,
         ]);
-        let seen = self.judge.traffic.sightings.len();
+        let since = (marker, self.judge.traffic.sightings.len());
         let loaded = self.ask(sender, &load, WITHIN).await?;
-        self.check_loaded(sender, &planned, (marker, seen), loaded)
-            .await
+        self.check_loaded(sender, &planned, since, loaded).await
     }
 
     async fn check_loaded(
@@ -169,7 +168,7 @@ impl Stage<'_> {
     }
 
     /// Whether the marker that was printed before the load leaves the sender with the replay. `since` is that marker, and
-    /// how many messages were seen before.
+    /// how many messages were seen before the load.
     async fn marker_leaves(
         &mut self,
         sender: NodeIndex,
@@ -177,8 +176,8 @@ impl Stage<'_> {
         (marker, seen): (u64, usize),
     ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
-        // A replay that is longer than the card's queue goes on when modprobe is done: netpoll keeps the rest and
-        // tries again later (`net/core/netpoll.c`, `queue_process`). Where nothing left, nothing follows.
+        // A replay that is longer than the card's queue goes on behind modprobe: netpoll keeps the rest and tries
+        // again later (`net/core/netpoll.c`, `queue_process`). Where nothing has left, nothing follows.
         let traffic = &self.judge.traffic;
         let under_way = traffic.sightings[seen..]
             .iter()

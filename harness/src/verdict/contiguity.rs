@@ -58,18 +58,19 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<(Kind, String)> {
     Some((Kind::SequenceGap, sentence))
 }
 
-/// The sequence number of each message of a stream. Basic messages have none of their own: records that are alike to
-/// the microsecond, as early boot has them, each stand for one message.
+/// The sequence number of each message of a stream. Basic messages have none of their own: of records that are alike to
+/// the microsecond, as early boot has them, each stands for one message.
 fn numbered(judge: &Judge, stream: &Stream) -> BTreeMap<usize, u64> {
     let events = stream.events.iter().map(|event| event.sighting);
     let sightings: BTreeSet<usize> = events.chain(stream.others.iter().copied()).collect();
     let mut taken = BTreeSet::new();
     let mut numbered = BTreeMap::new();
     for number in sightings {
-        let mut candidates = judge
-            .sequences(&judge.traffic.sightings[number])
-            .into_iter();
-        if let Some(sequence) = candidates.find(|sequence| !taken.contains(sequence)) {
+        let candidates = judge.sequences(&judge.traffic.sightings[number]);
+        let free = candidates
+            .into_iter()
+            .find(|sequence| !taken.contains(sequence));
+        if let Some(sequence) = free {
             taken.insert(sequence);
             numbered.insert(number, sequence);
         }
