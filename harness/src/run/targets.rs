@@ -23,6 +23,8 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(30);
 /// How long a kernel with a printing thread may take to send what it has printed.
 const ASYNCHRONOUS: Duration = Duration::from_secs(3);
+/// How long any kernel may take: what finds no room in the card's ring waits for a work item (net/core/netpoll.c).
+const QUEUED: Duration = Duration::from_secs(1);
 
 /// A target with all that its set-up needs.
 struct Planned {
@@ -185,7 +187,7 @@ impl Stage<'_> {
         let grace = if under_way || self.prints_later(sender) {
             ASYNCHRONOUS
         } else {
-            Duration::ZERO
+            QUEUED
         };
         let sent = |judge: &Judge| {
             planned
