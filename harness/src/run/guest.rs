@@ -83,25 +83,26 @@ impl Plan {
         templates: Option<&Templates>,
     ) -> Result<Guest, Error> {
         let prelude = Request::Batch(vec![Request::Facts, Request::ReadLog]);
+        let prelude =
+            serde_json::to_value(&prelude).map_err(|error| Error::Answer(error.to_string()))?;
+        let boot = Boot {
+            machine: &self.machine,
+            initramfs: &self.initramfs,
+            prelude: &prelude,
+            within: self.within,
+        };
         let (qemu, answer, template, renewed) = match templates {
             Some(templates) => {
-                let prelude = serde_json::to_value(&prelude)
-                    .map_err(|error| Error::Answer(error.to_string()))?;
-                let restored = templates
-                    .start(&self.machine, &self.initramfs, &prelude, cards)
-                    .await?;
+                let started = templates.start(&boot, cards).await?;
                 (
-                    restored.qemu,
-                    restored.answer,
-                    Some(restored.entry),
-                    restored.renewed,
+                    started.qemu,
+                    started.answer,
+                    started.entry,
+                    started.renewed,
                 )
             }
             None => {
-                let mut qemu = Qemu::boot(&self.machine, &self.initramfs, cards).await?;
-                qemu.ready().await?;
-                qemu.channel.ask(&prelude).await?;
-                let answer = qemu.channel.answer().await?;
+                let (qemu, answer) = boot.boot(cards).await?;
                 (qemu, answer, None, None)
             }
         };
