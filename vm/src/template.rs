@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     boot::{Boot, unplugged},
     cache::{Cache, Entry, Shelf},
-    error::{self, Error},
+    error::Error,
     machine::{Accelerator, Machine, Memory},
     qemu::{self, Qemu, QemuError, Start},
     qmp::{Qmp, QmpError},
@@ -45,7 +45,7 @@ const DESCRIPTION: &str = "description.json";
 pub enum TemplateError {
     /// The cache cannot be used.
     #[error(transparent)]
-    Cache(#[from] error::Error),
+    Cache(#[from] Error),
     /// Its folder cannot be used.
     #[error("the template folder `{}` cannot be used", .path.display())]
     Folder {
