@@ -13,8 +13,7 @@ pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod place;
 mod read;
-#[cfg(test)]
-mod schema;
+pub(crate) mod schema;
 pub(crate) mod step;
 pub(crate) mod target;
 mod tree;
