@@ -91,13 +91,17 @@ impl Boot<'_> {
         let mut qemu = Qemu::start(&machine, start).await?;
         let came_up = matches!(timeout(within, qemu.channel.ready()).await, Ok(Ok(())));
         if came_up {
-            return Ok("(booted again with its console on a serial port it did come up: \
+            return Ok(
+                "(booted again with its console on a serial port it did come up: \
                  the machine may be too slow for the deadline)"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let lines = qemu.channel.console();
         if lines.is_empty() {
-            return Ok("(its console says nothing: it may be no kernel for this machine)".to_owned());
+            return Ok(
+                "(its console says nothing: it may be no kernel for this machine)".to_owned(),
+            );
         }
         Ok(format!("its console ends with\n  {}", lines.join("\n  ")))
     }

@@ -184,14 +184,19 @@ mod tests {
             channel.ask(&"question").await.unwrap();
             far.write_all(line.as_bytes()).await.unwrap();
             let answer = channel.answer::<String>().await;
-            assert!(matches!(answer, Err(ChannelError::Protocol(_))), "{line:?}: {answer:?}");
+            assert!(
+                matches!(answer, Err(ChannelError::Protocol(_))),
+                "{line:?}: {answer:?}"
+            );
         }
     }
 
     #[tokio::test(flavor = "current_thread")]
     async fn keeps_the_last_lines_before_it_is_ready() {
         let (mut channel, mut far) = pair();
-        let mut said: String = (0..100).map(|number| format!("line {number}\r\n")).collect();
+        let mut said: String = (0..100)
+            .map(|number| format!("line {number}\r\n"))
+            .collect();
         said.push_str("noise lastwords-ready\n");
         far.write_all(said.as_bytes()).await.unwrap();
         channel.ready().await.unwrap();

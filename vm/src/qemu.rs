@@ -73,7 +73,9 @@ pub enum QemuError {
         version: String,
     },
     /// It was started, and its monitor stayed silent.
-    #[error("QEMU's monitor did not answer within {within:?}: {stderr}\n(the command was: {command})")]
+    #[error(
+        "QEMU's monitor did not answer within {within:?}: {stderr}\n(the command was: {command})"
+    )]
     Hung {
         /// How long it was waited for.
         within: Duration,
@@ -370,7 +372,10 @@ async fn died_at_once(program: &Path, process: &mut Process, command: String) ->
 /// What `--version` says: `QEMU emulator version 7.2.22 (Debian …)`.
 async fn said_version(program: &Path) -> Option<((u64, u64), String)> {
     let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     let output = timeout(MANNERS_WITHIN, command.output()).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split_once("version ")?.1.split_whitespace().next()?;
@@ -405,7 +410,11 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, QemuError> {
     file.and_then(write).map_err(wrong)
 }
 
-fn spawn(program: &Path, arguments: &[String], inherited: Vec<RawFd>) -> Result<Process, QemuError> {
+fn spawn(
+    program: &Path,
+    arguments: &[String],
+    inherited: Vec<RawFd>,
+) -> Result<Process, QemuError> {
     let parent = nix::unistd::getpid();
     let mut command = Command::new(program);
     command

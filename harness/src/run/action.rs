@@ -230,7 +230,9 @@ impl Stage<'_> {
                 return Err(Failed::Died("the machine ended".to_owned()).into());
             };
             let set = guest.qemu.set_carrier(change.interface, carrier);
-            self.lab.drive(set).await.map_err(Error::from)?;
+            if let Err(error) = self.lab.drive(set).await {
+                return Err(self.unanswered(node, error).await);
+            }
             self.drain();
             if !carrier {
                 self.set_carrier(node, &interface, false);
@@ -292,10 +294,9 @@ impl Stage<'_> {
     /// Waits until all frames that the guest has given its cards are here.
     pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
         if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
-            self.lab
-                .drive(guest.qemu.flush())
-                .await
-                .map_err(Error::from)?;
+            if let Err(error) = self.lab.drive(guest.qemu.flush()).await {
+                return Err(self.unanswered(node, error).await);
+            }
         }
         self.drain();
         Ok(())

@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
 
 use lastwords_vm::{
+    boot::Boot,
     cache::Entry,
     initramfs::Initramfs,
     kernel::Kernel,
-    machine::{Accelerator, Machine, NetworkCard},
+    machine::{Machine, NetworkCard},
     modules::{Presence, name::ModuleName},
     qemu::Qemu,
     template::Templates,
@@ -14,12 +15,10 @@ use lastwords_vm::{
 
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
-    run::Error,
+    run::{Error, case::Setting},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
 };
 
-/// How long a kernel may take to come up: a hundred times what it takes on an idle machine under emulation.
-const BOOT_WITHIN: Duration = Duration::from_secs(180);
 /// Packed, where a kernel has them, for every guest: so that most scenarios share a template.
 const OFTEN: [&str; 3] = ["netconsole", "configfs", "floppy"];
 
@@ -42,6 +41,7 @@ pub(crate) struct Guest {
 pub(crate) struct Plan {
     machine: Machine,
     initramfs: Vec<u8>,
+    within: Duration,
 }
 
 impl Plan {
@@ -50,7 +50,7 @@ impl Plan {
         scenario: &Scenario,
         node: &Node,
         kernel: &Kernel,
-        accelerator: Accelerator,
+        setting: &Setting,
     ) -> Result<Self, Error> {
         let cmdline = node.sender().and_then(|sender| sender.cmdline.clone());
         let (cpus, memory) = node
@@ -67,11 +67,12 @@ impl Plan {
             cpus,
             memory,
             cards: cards.collect(),
-            accelerator,
+            accelerator: setting.accelerator,
         };
         Ok(Self {
             machine,
             initramfs: initramfs(scenario, node, kernel)?,
+            within: setting.boot_within,
         })
     }
 
@@ -94,12 +95,7 @@ impl Plan {
         let (qemu, answer, template, renewed) = match templates {
             Some(templates) => {
                 let started = templates.start(&boot, cards).await?;
-                (
-                    started.qemu,
-                    started.answer,
-                    started.entry,
-                    started.renewed,
-                )
+                (started.qemu, started.answer, started.entry, started.renewed)
             }
             None => {
                 let (qemu, answer) = boot.boot(cards).await?;
