@@ -140,19 +140,9 @@ impl Lab {
         .await
     }
 
-    /// The port at `index`.
-    pub(crate) fn port(&self, index: PortIndex) -> &Port {
-        &self.ports[index.0]
-    }
-
     /// What has been recorded.
     pub(crate) fn captures(&self) -> &Captures {
         &self.captures
-    }
-
-    /// The time since the lab was built, on the clock of [`Frame::time`].
-    pub(crate) fn time(&self) -> std::time::Duration {
-        self.started.elapsed()
     }
 
     /// The ports whose guest did not read all that was sent to it.
@@ -214,10 +204,8 @@ impl Lab {
     fn close(&mut self, index: PortIndex) {
         let port = &mut self.ports[index.0];
         port.unplug();
-        self.waiting.push_back(Event::PortClosed {
-            port: index,
-            node: port.node,
-        });
+        self.waiting
+            .push_back(Event::PortClosed { node: port.node });
     }
 
     /// Puts a frame on the link of `port`, and what the observers answer after it; the frame's number.

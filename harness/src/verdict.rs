@@ -27,6 +27,7 @@ pub(crate) mod target;
 pub(crate) mod trace;
 pub(crate) mod traffic;
 pub(crate) mod trouble;
+pub(crate) mod userdata;
 pub(crate) mod watch;
 
 pub(crate) use finding::Finding;

@@ -11,7 +11,7 @@ pub(crate) enum Event {
     /// A frame was put on a link.
     Frame(Frame),
     /// A guest's end of a wire was closed: its QEMU has ended. Comes once for each port that was plugged in.
-    PortClosed { port: PortIndex, node: NodeIndex },
+    PortClosed { node: NodeIndex },
     /// A guest's wire brought what no QEMU sends; its port is closed.
     Fault(Fault),
 }

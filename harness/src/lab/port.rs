@@ -27,9 +27,7 @@ pub(crate) struct Port {
     pub(crate) interface: usize,
     /// Index into the scenario's links.
     pub(crate) link: usize,
-    pub(crate) mac: MacAddress,
     pub(crate) end: End,
-    nic: Nic,
     /// What wires that were unplugged had lost.
     lost: u64,
 }
@@ -61,10 +59,6 @@ pub(crate) enum BuildError {
 #[derive(Debug)]
 pub(crate) struct GuestNic {
     pub(crate) node: NodeIndex,
-    /// Index into the node's interfaces.
-    pub(crate) interface: usize,
-    pub(crate) mac: MacAddress,
-    pub(crate) nic: Nic,
     pub(crate) socket: UnixStream,
 }
 
@@ -112,15 +106,13 @@ impl End {
 
 impl Port {
     pub(crate) fn new(node: &Node, index: NodeIndex, interface: usize, end: End) -> Self {
-        let Interface { link, mac, nic, .. } = node.interfaces[interface];
+        let Interface { link, .. } = node.interfaces[interface];
         Self {
             name: name(node, &node.interfaces[interface]),
             node: index,
             interface,
             link,
-            mac,
             end,
-            nic,
             lost: 0,
         }
     }
@@ -132,9 +124,6 @@ impl Port {
         self.end = End::Guest(Wire::new(ours)?);
         Ok(GuestNic {
             node: self.node,
-            interface: self.interface,
-            mac: self.mac,
-            nic: self.nic,
             socket,
         })
     }

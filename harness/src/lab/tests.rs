@@ -201,7 +201,7 @@ async fn a_frame_is_numbered_recorded_and_brought_to_the_receiver() {
     guest.send(&frame);
     let second = frames(&mut lab).remove(0);
     assert_eq!(second.number, 2);
-    assert!(second.time >= first.time && lab.time() >= second.time);
+    assert!(second.time >= first.time);
 }
 
 #[rstest]
@@ -444,10 +444,7 @@ async fn a_broken_wire_is_told_and_closed(#[case] bytes: &[u8], #[case] sentence
     );
     assert!(matches!(
         lab.try_next(),
-        Some(Event::PortClosed {
-            port: PortIndex(0),
-            node: BOX
-        })
+        Some(Event::PortClosed { node: BOX })
     ));
     assert!(lab.try_next().is_none());
 }
@@ -611,7 +608,7 @@ async fn a_sender_can_be_plugged_again() {
     drop(guest);
     assert!(matches!(
         lab.try_next(),
-        Some(Event::PortClosed { node: BOX, .. })
+        Some(Event::PortClosed { node: BOX })
     ));
     let mut guest = Guest(lab.plug(BOX).unwrap().remove(0).socket);
     guest.send(&arp_request([10, 1, 0, 2]));

@@ -91,15 +91,6 @@ impl Parameter {
             .collect()
     }
 
-    /// Writes the whole parameter for several targets.
-    pub(crate) fn join(parameters: &[Self]) -> String {
-        parameters
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join(";")
-    }
-
     /// The settings that the kernel ends with. `first_address` gives an interface's first address of the family of
     /// the address that it is given, which the kernel takes where none is named; without one there is no target.
     pub(crate) fn settings(
@@ -329,7 +320,15 @@ mod tests {
     #[case::several("+r@/eth0,@10.0.0.2/;@/eth0,@10.0.0.3/")]
     #[case::device_by_mac("@/02:00:0a:00:00:01,@10.0.0.2/")]
     fn reads_back_what_it_writes(#[case] text: &str) {
-        assert_eq!(Parameter::join(&Parameter::parse_all(text).unwrap()), text);
+        assert_eq!(
+            Parameter::parse_all(text)
+                .unwrap()
+                .iter()
+                .map(Parameter::to_string)
+                .collect::<Vec<_>>()
+                .join(";"),
+            text
+        );
     }
 
     #[test]

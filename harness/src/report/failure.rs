@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::report::json;
 
-/// A verdict `failed` with its reasons. Bytes of the wire stand in it as [`crate::report::text::printable_bytes`]
+/// A verdict `failed` with its reasons. Bytes of the wire stand in it as [`crate::netconsole::escape::show`]
 /// writes them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub(crate) struct FailureReport {

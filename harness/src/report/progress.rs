@@ -30,12 +30,6 @@ impl Progress {
         self.bar.set_message(self.case.clone());
     }
 
-    /// The case has come to a step.
-    pub(crate) fn step(&self, step: &str) {
-        self.bar
-            .set_message(format!("{}  {}", self.case, text::printable(step)));
-    }
-
     /// The case has come to its end.
     pub(crate) fn end(&self) {
         self.bar.inc(1);

@@ -30,8 +30,6 @@ pub(crate) struct Guest {
     pub(crate) release: String,
     /// The kernel log up to the moment at which the guest was ready.
     pub(crate) boot_log: Vec<String>,
-    /// Whether it was started from a template.
-    pub(crate) restored: bool,
     /// Why a template had to be made again.
     pub(crate) renewed: Option<String>,
     _template: Option<Entry>,
@@ -103,13 +101,11 @@ impl Plan {
             }
         };
         let (release, boot_log) = introduction(answer)?;
-        let restored = template.is_some();
         Ok(Guest {
             node,
             qemu,
             release,
             boot_log,
-            restored,
             renewed,
             _template: template,
         })

@@ -239,7 +239,13 @@ impl<'scenario> Stage<'scenario> {
                 from: frame.node,
                 bytes: frame.bytes.to_vec(),
             }),
-            Event::PortClosed { .. } => {}
+            Event::PortClosed { node } => {
+                let name = &self.scenario.node(node).name;
+                let fault = format!("the machine of `{name}` ended while the scenario ran");
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+            }
             Event::Fault(fault) => {
                 let error: &dyn std::error::Error = &fault;
                 self.faults.push(chain(error));

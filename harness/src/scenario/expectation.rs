@@ -141,18 +141,6 @@ impl PartialEq for Expression {
     }
 }
 
-impl Pattern {
-    /// Whether `text` holds it.
-    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
-        match self {
-            Self::Literal(literal) => text
-                .windows(literal.len())
-                .any(|piece| piece == literal.as_bytes()),
-            Self::Regex(expression) => expression.regex().is_match(text),
-        }
-    }
-}
-
 /// Whether lines are expected as written.
 #[derive(
     Debug,

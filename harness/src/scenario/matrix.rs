@@ -140,29 +140,37 @@ pub(crate) fn cases<'t>(
                 .help("leave it out, or give it a key with values"),
         );
     }
-    let mut cases = vec![Case::default()];
-    for (key, values) in &table.entries {
-        let Cow::Borrowed(name) = key.value else {
-            continue;
-        };
-        let mut values = values_of(&key.with(name), values, mistakes);
-        if cases.len().saturating_mul(values.len()) > MOST_CASES {
-            let title = format!("the matrix makes more than {MOST_CASES} cases");
-            mistakes.add(Mistake::at(key.span, title));
-            values.clear();
-        }
-        if values.is_empty() {
-            values.push(Value::Unfilled);
-        }
-        let with_each = |case: &Case<'t>| {
-            values
-                .iter()
-                .map(|value| case.and(name, value))
-                .collect::<Vec<_>>()
-        };
-        cases = cases.iter().flat_map(with_each).collect();
+    let no_case = vec![Case::default()];
+    table.entries.iter().fold(no_case, |cases, (key, values)| {
+        multiplied(&cases, (key, values), mistakes)
+    })
+}
+
+/// The cases with each value of a further key. Where it has none to go on with, they are as many as before.
+fn multiplied<'t>(
+    cases: &[Case<'t>],
+    (key, values): (&At<Cow<'t, str>>, &At<Value<'t>>),
+    mistakes: &mut Mistakes<'_>,
+) -> Vec<Case<'t>> {
+    let Cow::Borrowed(name) = key.value else {
+        return cases.to_vec();
+    };
+    let mut values = values_of(&key.with(name), values, mistakes);
+    if cases.len().saturating_mul(values.len()) > MOST_CASES {
+        let title = format!("the matrix makes more than {MOST_CASES} cases");
+        mistakes.add(Mistake::at(key.span, title));
+        values.clear();
     }
-    cases
+    if values.is_empty() {
+        values.push(Value::Unfilled);
+    }
+    let with_each = |case: &Case<'t>| {
+        values
+            .iter()
+            .map(|value| case.and(name, value))
+            .collect::<Vec<_>>()
+    };
+    cases.iter().flat_map(with_each).collect()
 }
 
 /// The values of one key, and the mistakes in them.

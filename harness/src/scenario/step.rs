@@ -79,6 +79,17 @@ pub(crate) struct Kmsg {
     pub(crate) newline: bool,
 }
 
+impl Kmsg {
+    /// One record at the kernel's default level.
+    pub(crate) fn line(text: &str) -> Self {
+        Self {
+            records: vec![text.to_owned()],
+            level: None,
+            newline: true,
+        }
+    }
+}
+
 /// Changes a target through configfs.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Set {

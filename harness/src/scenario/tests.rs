@@ -1,6 +1,7 @@
 //! Whole files: what they mean, and what is said of their mistakes.
 
 mod meaning;
+mod readme;
 
 use std::{
     env, fs,

@@ -39,7 +39,6 @@ table! {
         /// Failures that are the kernel's own.
         "known" known: Vec<At<Known>>,
         /// Values by name: one case for each combination. `${name}` stands for the value anywhere in the file.
-        #[expect(dead_code, reason = "`crate::scenario::matrix` has read it")]
         "matrix" matrix: Matrix,
         /// What is done and expected, in order.
         required "steps" steps: Vec<At<Step>>,

@@ -6,8 +6,10 @@ use crate::{
     verdict::{
         conclusion::{End, shown},
         finding::Kind,
-        judge::Judge,
+        judge::{Ending, Judge},
         outcome::{Failure, Passed, Problem},
+        stream::Stream,
+        trace::trace,
         watch::Watch,
     },
 };
@@ -55,19 +57,75 @@ pub(crate) fn judge(
         .take(20)
         .map(problem)
         .collect();
-    if problems.is_empty() && !settled {
+    if problems.is_empty() && !settled && end.ending != Ending::Listened {
         let sentence = "the marker or the probe behind it did not come through, so that the lines may still be on their way";
         problems.push(Problem::new(Kind::Unproven, sentence.to_owned()));
     }
-    problems.extend(
-        (0..watch.matcher.class_count())
-            .filter_map(|class| never_printed(judge, watch, end, (class, pattern(class)))),
-    );
+    let classes = 0..watch.matcher.class_count();
+    // A dead kernel's log can no longer be read.
+    if end.ending != Ending::Listened {
+        problems.extend(
+            classes
+                .clone()
+                .filter_map(|class| never_printed(judge, watch, end, (class, pattern(class)))),
+        );
+    }
+    if problems.is_empty() {
+        problems.extend(
+            classes.flat_map(|class| {
+                other_causes(judge, absent, (watch, end), (class, pattern(class)))
+            }),
+        );
+    }
     if problems.is_empty() {
         Ok(Passed::default())
     } else {
         Err(Failure { problems })
     }
+}
+
+/// What is wrong if a line died elsewhere, or of something else, than the scenario says.
+fn other_causes(
+    judge: &Judge,
+    absent: &Absent,
+    (watch, end): (&Watch, &End),
+    (class, shown): (usize, String),
+) -> Vec<Problem> {
+    let streams: Vec<Option<&Stream>> = match watch.streams.is_empty() {
+        true => vec![None],
+        false => watch.streams.iter().map(Some).collect(),
+    };
+    let problem = |stream: Option<&Stream>| {
+        let journey = trace(judge, watch, end, stream, class);
+        let cause = journey
+            .cause
+            .map_or("an unknown cause".to_owned(), |cause| cause.to_string());
+        let because = absent.because.as_ref().filter(|because| **because != cause);
+        let must_be_lost = absent.lost.map(|node| judge.scene.name(node));
+        let lost = must_be_lost.filter(|name| journey.lost.as_deref() != Some(name));
+        let is_lost = journey.lost.as_deref().unwrap_or("nobody knows where");
+        let sentence = match (because, lost) {
+            (None, None) => return None,
+            (Some(because), None) => format!("{shown} died of {cause}, expected {because}"),
+            (None, Some(lost)) => format!("{shown} died at {is_lost}, expected {lost}"),
+            (Some(because), Some(lost)) => {
+                format!("{shown} died of {cause} at {is_lost}, expected {because} at {lost}")
+            }
+        };
+        let sentence = match &journey.because {
+            Some(because) => format!("{sentence}: {because}"),
+            None => sentence,
+        };
+        let target = stream.map(|stream| stream.targets[0]);
+        let line = Some(watch.matcher.line(class));
+        Some(Problem {
+            line,
+            target,
+            journey: Some(journey),
+            ..Problem::new(Kind::OtherCause, sentence)
+        })
+    };
+    streams.into_iter().filter_map(problem).collect()
 }
 
 /// What is wrong if the senders' logs do not hold the line as often as it must be absent.

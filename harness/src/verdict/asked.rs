@@ -9,8 +9,14 @@ use crate::{
     },
     scenario::expectation::{Asked, Format, Release},
     verdict::{
-        conclusion::End, finding::Kind, judge::Judge, outcome::Problem, sighting::Sighting,
-        stream::Stream, watch::Watch,
+        conclusion::End,
+        finding::Kind,
+        judge::Judge,
+        outcome::Problem,
+        sighting::Sighting,
+        stream::Stream,
+        userdata::{behind_dictionary, shown},
+        watch::Watch,
     },
 };
 
@@ -74,7 +80,7 @@ fn check_header(
         ));
     }
     if let Some(must) = &asked.userdata {
-        check_userdata(must, &userdata(judge, sighting, extended), wrong);
+        check_userdata(must, &behind_dictionary(judge, sighting, extended), wrong);
     }
 }
 
@@ -91,42 +97,8 @@ fn check_userdata(
     must.sort();
     are.sort();
     if must != are {
-        let shown = |lines: &[Vec<u8>]| {
-            lines
-                .iter()
-                .map(|line| format!("`{}`", show_start(line, 200)))
-                .collect::<Vec<_>>()
-                .join(" ")
-        };
-        wrong.push((
-            Kind::WrongUserdata,
-            format!(
-                "its userdata is [{}], expected [{}]",
-                shown(&are),
-                shown(&must)
-            ),
-        ));
-    }
-}
-
-/// The lines behind the record's own dictionary, which the kernel's log tells apart; where the record was not read, all
-/// but what devices put there (`drivers/base/core.c`, `set_dev_info`).
-pub(crate) fn userdata<'message>(
-    judge: &Judge,
-    sighting: &Sighting,
-    extended: &'message Extended,
-) -> Vec<&'message [u8]> {
-    let sender = judge.traffic.flows.flow(sighting.flow).heading.from;
-    let record = judge
-        .logs
-        .get(&sender)
-        .and_then(|log| log.get(extended.header.sequence));
-    let lines = extended.dictionary_lines();
-    match record {
-        Some(record) => lines.skip(record.dictionary_lines().count()).collect(),
-        None => lines
-            .skip_while(|line| line.starts_with(b"SUBSYSTEM=") || line.starts_with(b"DEVICE="))
-            .collect(),
+        let sentence = format!("its userdata is {}, expected {}", shown(&are), shown(&must));
+        wrong.push((Kind::WrongUserdata, sentence));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
         log::Log,
         sighting::Sighting,
         target::sends_alike,
+        userdata,
     },
 };
 
@@ -58,7 +59,7 @@ pub(crate) fn audit(judge: &Judge, sender: NodeIndex, findings: &mut Findings) {
         .collect();
     let settled = audit.settled(&numbers);
     for (number, settled) in numbers.into_iter().zip(settled) {
-        audit.look(&judge.traffic.sightings[number], settled);
+        audit.look(number, settled);
     }
     audit.unfinished();
     audit.unsent(sender);
@@ -104,7 +105,9 @@ impl Audit<'_, '_> {
         settled
     }
 
-    fn look(&mut self, sighting: &Sighting, settled: bool) {
+    fn look(&mut self, number: usize, settled: bool) {
+        let judge = self.judge;
+        let sighting = &judge.traffic.sightings[number];
         let Some(target) = sighting.target else {
             return;
         };
@@ -123,49 +126,53 @@ impl Audit<'_, '_> {
             return;
         }
         let after = self.courses.entry(lane).or_default().last;
+        let (log, texts, release) = (self.log, self.texts, self.release);
         let likeness = compare(
             sighting,
             Context {
-                log: self.log,
-                texts: self.texts,
+                log,
+                texts,
                 after,
-                release: self.release,
+                release,
                 settled,
             },
         );
-        let sequence = match likeness {
+        if let Some(sequence) = self.judge_likeness(lane, number, likeness) {
+            self.check_sequence(lane, sighting, sequence);
+            self.check_standing(sighting, sequence);
+        }
+        self.check_release(sighting);
+    }
+
+    /// Finds what is wrong with a message as a record; gives the record's number where it is sure.
+    fn judge_likeness(&mut self, lane: Lane, number: usize, likeness: Likeness) -> Option<u64> {
+        let judge = self.judge;
+        let sighting = &judge.traffic.sightings[number];
+        let course = self.courses.entry(lane).or_default();
+        match likeness {
             Likeness::Unknown => sighting.message.header().map(|header| header.sequence),
             Likeness::Wrong {
                 kind,
                 sequence,
                 sentence,
             } => {
-                self.find(kind, sighting, &sentence);
                 // It stands for its record, so that the record is not found missing, too.
-                if let Some(sequence) = sequence {
-                    self.courses
-                        .entry(lane)
-                        .or_default()
-                        .counts
-                        .entry(sequence)
-                        .or_default();
-                }
+                sequence.map(|sequence| course.counts.entry(sequence).or_default());
+                self.find(kind, sighting, &sentence);
                 None
             }
             Likeness::Start { sequence, rest } => {
-                self.courses.entry(lane).or_default().rest = Some((sequence, rest));
+                course.rest = Some((sequence, rest));
                 Some(sequence)
             }
             Likeness::Record { sequence, userdata } => {
-                self.check_userdata(sighting, sequence, &userdata);
+                let wrong = userdata::wrong(judge, self.log, (number, sequence), &userdata);
+                if let Some(sentence) = wrong {
+                    self.find(Kind::WrongUserdata, sighting, &sentence);
+                }
                 Some(sequence)
             }
-        };
-        if let Some(sequence) = sequence {
-            self.check_sequence(lane, sighting, sequence);
-            self.check_standing(sighting, sequence);
         }
-        self.check_release(sighting);
     }
 
     /// Whether a message is the rest of the one before, which was cut right behind a newline.
@@ -314,45 +321,6 @@ impl Audit<'_, '_> {
         }
     }
 
-    /// The userdata must be that of the target, or of one that sends alike; while it changes, the old or the new.
-    fn check_userdata(&mut self, sighting: &Sighting, sequence: u64, userdata: &[Vec<u8>]) {
-        let Some(entry) = sighting.entry.map(|entry| self.judge.targets.entry(entry)) else {
-            return;
-        };
-        if !entry.state.settings.extended {
-            return;
-        }
-        let mut are = userdata.to_vec();
-        are.sort();
-        let outlived = |ends_before: Option<u64>| {
-            let barrier = ends_before.and_then(|marker| self.log.marker_from(marker));
-            !sighting.replayed && barrier.is_some_and(|barrier| sequence > barrier)
-        };
-        let alike = self.judge.targets.all().filter(|other| {
-            let twin = other.state.on == entry.state.on
-                && sends_alike(&other.state.settings, &entry.state.settings);
-            twin && !outlived(other.ends_before)
-        });
-        let fitting = alike
-            .map(|other| expected(&other.state.settings.userdata))
-            .collect::<Vec<_>>();
-        if !fitting.is_empty() && !fitting.contains(&are) {
-            let shown = |lines: &[Vec<u8>]| {
-                lines
-                    .iter()
-                    .map(|line| format!("`{}`", show_start(line, 80)))
-                    .collect::<Vec<_>>()
-                    .join(" ")
-            };
-            let sentence = format!(
-                "its userdata is [{}], the target's is [{}]",
-                shown(&are),
-                shown(&fitting[fitting.len() - 1])
-            );
-            self.find(Kind::WrongUserdata, sighting, &sentence);
-        }
-    }
-
     fn find(&mut self, kind: Kind, sighting: &Sighting, sentence: &str) {
         if let Some(target) = sighting.target {
             self.add(kind, target, sentence, &sighting.message.frames);
@@ -373,17 +341,6 @@ impl Audit<'_, '_> {
             },
         );
     }
-}
-
-/// The lines of a target's userdata, sorted. A key whose value is empty is left out (`netconsole.c`,
-/// `update_userdata`).
-fn expected(userdata: &BTreeMap<String, String>) -> Vec<Vec<u8>> {
-    let set = userdata.iter().filter(|(_, value)| !value.is_empty());
-    let mut lines: Vec<_> = set
-        .map(|(key, value)| format!(" {key}={value}").into_bytes())
-        .collect();
-    lines.sort();
-    lines
 }
 
 fn form(sighting: &Sighting) -> Form {

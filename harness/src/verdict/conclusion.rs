@@ -17,12 +17,14 @@ use crate::{
 };
 
 /// How an expectation came to its end.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct End {
     /// From where on it looked.
     pub(crate) window: Window,
     pub(crate) marker: Option<u64>,
     pub(crate) ending: Ending,
+    /// At a deadline: how often each line had come by then.
+    pub(crate) in_time: Option<Vec<Vec<u64>>>,
 }
 
 /// How many problems, and how many lines that arrived, are reported.
@@ -82,10 +84,17 @@ impl Conclusion<'_> {
                 .collect();
         }
         let mut problems = Vec::new();
-        for stream in &self.watch.streams {
+        for (number, stream) in self.watch.streams.iter().enumerate() {
             for (class, (must, is)) in self.watch.counts(stream).enumerate() {
+                let in_time = self
+                    .end
+                    .in_time
+                    .as_ref()
+                    .map_or(is, |counts| counts[number][class]);
                 if is < must {
                     problems.push(self.missing(Some(stream), class, (must, is)));
+                } else if in_time < must {
+                    problems.push(self.late(stream, class, (must, in_time)));
                 } else if is > must {
                     problems.push(self.too_many(stream, class, (must, is)));
                 }
@@ -120,6 +129,21 @@ impl Conclusion<'_> {
             nearest: self.nearest(class),
             journey: Some(journey),
             ..Problem::new(Kind::Missing, sentence)
+        }
+    }
+
+    fn late(&self, stream: &Stream, class: usize, (must, is): (u64, u64)) -> Problem {
+        let sentence = format!(
+            "{} arrived{} only after the deadline",
+            self.shown(class),
+            self.from(Some(stream))
+        );
+        Problem {
+            line: Some(self.watch.matcher.line(class)),
+            target: Some(stream.targets[0]),
+            expected: Some(must),
+            seen: Some(is),
+            ..Problem::new(Kind::Late, sentence)
         }
     }
 

@@ -12,6 +12,8 @@ use crate::netconsole::{datagram, message};
 pub(crate) enum Kind {
     /// An expected line did not arrive, or not as often as expected.
     Missing,
+    /// An expected line arrived only after the deadline.
+    Late,
     /// The very same datagram arrived more often than expected.
     Duplicate,
     /// More messages than expected hold the line.
@@ -23,6 +25,8 @@ pub(crate) enum Kind {
     Arrived,
     /// A line that the kernel's log does not have.
     NeverPrinted,
+    /// A line did not arrive, but died elsewhere or of something else than expected.
+    OtherCause,
     /// Everything arrived, and the marker behind it did not: a duplicate cannot be ruled out.
     MarkerLost,
     /// The kernel's log did not come as far as the judgement needs.

@@ -1,5 +1,7 @@
 //! How far an expected line came on its way from the kernel's log to the receiver.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::verdict::reception::Rejection;
@@ -15,6 +17,8 @@ pub(crate) struct Journey {
     pub(crate) wire: Option<bool>,
     /// The receiver took it.
     pub(crate) arrived: Option<bool>,
+    /// The node that saw it last.
+    pub(crate) lost: Option<String>,
     /// What ended it, where that is certain.
     pub(crate) cause: Option<Cause>,
     /// The same in the operator's words.
@@ -35,7 +39,6 @@ pub(crate) enum Cause {
     WrongPort,
     NoRoute,
     Corrupted,
-    Truncated,
     KernelDied,
 }
 
@@ -51,10 +54,45 @@ impl From<&Rejection> for Cause {
 }
 
 impl Journey {
-    /// Ends it here.
-    pub(crate) fn end(mut self, cause: Cause, because: String) -> Self {
+    /// Ends it at a node.
+    pub(crate) fn end(mut self, lost: &str, cause: Cause, because: String) -> Self {
+        self.lost = Some(lost.to_owned());
         self.cause = Some(cause);
         self.because = Some(because);
         self
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::scenario::cause::NAMES;
+
+    #[rstest]
+    fn a_scenario_can_name_every_cause(
+        #[values(
+            Cause::NeverPrinted,
+            Cause::ConsoleLevel,
+            Cause::NoTarget,
+            Cause::TargetDisabled,
+            Cause::NoCarrier,
+            Cause::NotMyMac,
+            Cause::WrongAddress,
+            Cause::WrongPort,
+            Cause::NoRoute,
+            Cause::Corrupted,
+            Cause::KernelDied
+        )]
+        cause: Cause,
+    ) {
+        assert!(NAMES.contains(&cause.to_string().as_str()), "{cause}");
     }
 }

@@ -75,6 +75,8 @@ pub(crate) enum Ending {
     Settled,
     Deadline,
     KernelDied,
+    /// An absence's `for` has passed: the sender's kernel is dead and sends no marker.
+    Listened,
 }
 
 impl Judge {
@@ -99,6 +101,12 @@ impl Judge {
         self.targets.change(target, state, self.next_marker);
     }
 
+    /// A target was quiet for long enough that whatever it sent before its last change has come.
+    pub(crate) fn target_was_quiet(&mut self, target: usize) {
+        self.targets
+            .end_all_but_current(target, self.traffic.sightings.len());
+    }
+
     /// A target was registered in a way that replays the log to it: up to and including this marker, what it sends is
     /// replayed. To be told before the frames come.
     pub(crate) fn replay_ends(&mut self, target: usize, marker: u64) {
@@ -111,8 +119,17 @@ impl Judge {
         self.next_marker = self.next_marker.max(marker.saturating_add(1));
     }
 
-    /// The console level of a sender is about to be set; none: it may be changed to something unknown.
-    pub(crate) fn console_level(&mut self, sender: NodeIndex, level: Option<u8>) {
+    /// The console level of a sender was set.
+    pub(crate) fn console_level(&mut self, sender: NodeIndex, level: u8) {
+        self.level_changes(sender, Some(level));
+    }
+
+    /// Something happens on a sender that may change its console level to something that the harness does not know.
+    pub(crate) fn console_level_is_unknown(&mut self, sender: NodeIndex) {
+        self.level_changes(sender, None);
+    }
+
+    fn level_changes(&mut self, sender: NodeIndex, level: Option<u8>) {
         self.console_levels.entry(sender).or_default().push(Level {
             begins_with: self.next_marker,
             level,
@@ -177,6 +194,12 @@ impl Judge {
         marker: Option<u64>,
         ending: Ending,
     ) -> Result<Passed, Failure> {
+        // What comes only behind the evidence of a failure comes too late: perhaps the marker pushed it out.
+        let in_time = self
+            .watch
+            .as_ref()
+            .filter(|_| ending == Ending::Deadline)
+            .map(Watch::all_counts);
         if ending != Ending::Settled {
             self.traffic.flush(&self.scene, &mut self.targets);
         }
@@ -198,6 +221,7 @@ impl Judge {
                 window,
                 marker,
                 ending,
+                in_time,
             },
         );
         self.windows.insert(expect.at, next);
@@ -263,6 +287,7 @@ impl Judge {
                 window,
                 marker,
                 ending,
+                in_time: None,
             },
             progress == Progress::Settled,
         )

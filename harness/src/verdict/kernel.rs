@@ -123,7 +123,7 @@ impl Kernel {
 
     pub(crate) fn set_console_level(&mut self, level: u8) {
         self.console_level = level;
-        self.judge.console_level(BOX, Some(level));
+        self.judge.console_level(BOX, level);
     }
 
     /// Adds a target.
@@ -413,5 +413,8 @@ pub(crate) fn absent(lines: &[&str]) -> Absent {
         target: None,
         lines: lines.iter().map(|text| line(text)).collect(),
         replay: false,
+        lasting: None,
+        lost: None,
+        because: None,
     }
 }

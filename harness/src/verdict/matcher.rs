@@ -205,6 +205,7 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+    use crate::scenario::expectation::Expression;
 
     fn line(pattern: &str) -> Line {
         let (raw, pattern) = match pattern.strip_prefix("raw:") {
@@ -212,7 +213,7 @@ mod tests {
             None => (false, pattern),
         };
         let pattern = match pattern.strip_prefix('~') {
-            Some(regex) => Pattern::Regex(Regex::new(regex).unwrap()),
+            Some(regex) => Pattern::Regex(Expression::new(regex.to_owned())),
             None => Pattern::Literal(pattern.to_owned()),
         };
         Line {

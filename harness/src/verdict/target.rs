@@ -37,8 +37,9 @@ pub(crate) struct Entry {
     pub(crate) ends_before: Option<u64>,
     /// The lowest marker still to be sent whenever its interface gained or lost its carrier.
     pub(crate) breaks: Vec<u64>,
-    /// A marker came under the state that followed: nothing is sent under this one any more.
-    pub(crate) over: bool,
+    /// Nothing is sent under it any more from the sighting with this number on: a marker came under the state that
+    /// followed, or the target was quiet for long enough.
+    pub(crate) over: Option<usize>,
 }
 
 impl Targets {
@@ -71,23 +72,35 @@ impl Targets {
             begins_with: next_marker,
             ends_before: None,
             breaks: Vec::new(),
-            over: false,
+            over: None,
         });
         self.generation += 1;
     }
 
-    /// A marker came under `entry`: what that target was before is over.
-    pub(crate) fn marker_came(&mut self, entry: usize, marker: u64) {
+    /// A marker came under `entry`, as sighting `number`: what that target was before is over.
+    pub(crate) fn marker_came(&mut self, entry: usize, marker: u64, number: usize) {
         let target = self.entries[entry].target;
-        let earlier = |(index, other): &(usize, &mut Entry)| {
-            *index != entry
+        self.end(number, |index, other| {
+            index != entry
                 && other.target == target
-                && !other.over
                 && other.ends_before.is_some_and(|end| end <= marker)
-        };
-        for (_, other) in self.entries.iter_mut().enumerate().filter(earlier) {
-            other.over = true;
-            self.generation += 1;
+        });
+    }
+
+    /// Whatever a target was before it became what it is now is over, from sighting `number` on.
+    pub(crate) fn end_all_but_current(&mut self, target: usize, number: usize) {
+        let current = self.current.get(target).copied().flatten();
+        self.end(number, |index, other| {
+            other.target == target && current != Some(index)
+        });
+    }
+
+    fn end(&mut self, number: usize, which: impl Fn(usize, &Entry) -> bool) {
+        for (index, entry) in self.entries.iter_mut().enumerate() {
+            if entry.over.is_none() && which(index, entry) {
+                entry.over = Some(number);
+                self.generation += 1;
+            }
         }
     }
 
@@ -154,7 +167,7 @@ impl Targets {
         self.entries
             .iter()
             .enumerate()
-            .filter(move |(_, entry)| entry.state.on == sender && !entry.over)
+            .filter(move |(_, entry)| entry.state.on == sender && entry.over.is_none())
     }
 
     /// Whether `entry` is what its target is now.

@@ -337,7 +337,8 @@ fn what_is_replayed_counts_only_where_it_is_asked_for() {
     kernel.log(6, "early");
     kernel.register();
     kernel.print("late");
-    check(&mut kernel, &expect(&["early"]), Some(Kind::Missing));
+    let sentence = check(&mut kernel, &expect(&["early"]), Some(Kind::Missing));
+    assert!(sentence.contains("only in a replay"), "{sentence}");
     let mut kernel = Kernel::basic();
     kernel.log(6, "early");
     kernel.register();
@@ -589,7 +590,7 @@ fn the_audit_notices_a_line_that_nobody_expects(
 
 #[rstest]
 #[case::level(|kernel: &mut Kernel| kernel.set_console_level(4))]
-#[case::unknown_level(|kernel: &mut Kernel| kernel.judge.console_level(crate::verdict::kernel::BOX, None))]
+#[case::unknown_level(|kernel: &mut Kernel| kernel.judge.console_level_is_unknown(crate::verdict::kernel::BOX))]
 #[case::carrier(|kernel: &mut Kernel| {
     let state = kernel.targets[0].clone();
     kernel.judge.target(0, crate::verdict::TargetState { carries: false, ..state.clone() });
@@ -705,4 +706,85 @@ fn two_targets_that_send_alike_may_bring_each_record_twice() {
     kernel.break_payloads = |payloads| payloads.push(payloads[0].clone());
     kernel.print("b");
     found(&mut kernel, &[Kind::Repeated]);
+}
+
+#[test]
+fn a_line_that_only_the_next_one_pushes_out_is_late() {
+    let mut kernel = Kernel::basic();
+    let record = kernel.log(12, "held back");
+    let expectation = expect(&["held back"]);
+    assert_eq!(
+        kernel.judge.expect(&expectation, None),
+        crate::verdict::Progress::Waiting
+    );
+    kernel.send_record(&record);
+    let marker = kernel.send_marker();
+    let failure = kernel
+        .judge
+        .conclude(&expectation, Some(marker), crate::verdict::Ending::Deadline)
+        .unwrap_err();
+    assert_eq!(failure.problems[0].kind, Kind::Late, "{failure}");
+}
+
+#[test]
+fn nothing_of_the_old_settings_may_come_once_the_target_was_quiet() {
+    let mut kernel = Kernel::basic();
+    let mut state = kernel.targets[0].clone();
+    state.settings.local_port = 7000;
+    kernel.judge.target(0, state);
+    kernel.judge.target_was_quiet(0);
+    kernel.print("a");
+    found(&mut kernel, &[Kind::WrongSettings]);
+}
+
+#[rstest]
+#[case::right(Some("wrong-port"), Some(crate::verdict::kernel::AGENT), None)]
+#[case::cause(
+    Some("not-my-mac"),
+    None,
+    Some(
+        "`quiet` died of wrong-port, expected not-my-mac: agent does not take it: it does not listen on port 6667"
+    )
+)]
+#[case::place(
+    None,
+    Some(crate::verdict::kernel::BOX),
+    Some(
+        "`quiet` died at agent, expected box: agent does not take it: it does not listen on port 6667"
+    )
+)]
+fn what_is_absent_must_have_died_as_expected(
+    #[case] because: Option<&str>,
+    #[case] lost: Option<crate::scenario::NodeIndex>,
+    #[case] sentence: Option<&str>,
+) {
+    let mut kernel = Kernel::with(|state| state.settings.remote_port = 6667);
+    kernel.print("quiet");
+    let absence = crate::scenario::Absent {
+        because: because.map(str::to_owned),
+        lost,
+        ..absent(&["quiet"])
+    };
+    let outcome = kernel.absent(&absence);
+    assert_eq!(
+        outcome.err().map(|failure| failure.to_string()).as_deref(),
+        sentence
+    );
+}
+
+#[test]
+fn of_the_dead_it_is_enough_to_have_listened() {
+    let mut kernel = Kernel::basic();
+    let absence = absent(&["Kernel panic"]);
+    kernel.judge.absent(&absence, None, None);
+    let outcome =
+        kernel
+            .judge
+            .conclude_absent(&absence, (None, None), crate::verdict::Ending::Listened);
+    assert_eq!(outcome.map(|_| ()), Ok(()));
+    let outcome =
+        kernel
+            .judge
+            .conclude_absent(&absence, (None, None), crate::verdict::Ending::Deadline);
+    assert_eq!(outcome.unwrap_err().problems[0].kind, Kind::Unproven);
 }

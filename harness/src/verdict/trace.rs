@@ -1,6 +1,7 @@
 //! Follows a missing line from the kernel's log to where it was lost.
 
 use crate::{
+    netconsole::message::Content,
     scenario::NodeIndex,
     verdict::{
         conclusion::End,
@@ -131,6 +132,7 @@ impl Trace<'_> {
             journey.level = Some(passes);
             if !passes {
                 return journey.end(
+                    self.judge.scene.name(sender),
                     Cause::ConsoleLevel,
                     format!("its level {level} does not pass the console level {console}"),
                 );
@@ -143,35 +145,86 @@ impl Trace<'_> {
         let Some(state) = self.state() else {
             return journey;
         };
-        let sender = self.judge.scene.name(state.on).to_owned();
-        if journey.cause.is_some() {
+        let sender = self.judge.scene.name(state.on);
+        if self.was_replayed() {
+            let because =
+                "it came only in a replay of the log, which counts with `replay = true`".to_owned();
+            Journey {
+                because: Some(because),
+                wire: Some(true),
+                ..journey
+            }
+        } else if journey.cause.is_some() {
             journey
         } else if journey.printed == Some(false) {
             journey.end(
+                sender,
                 Cause::NeverPrinted,
                 format!("it is not in {sender}'s kernel log"),
             )
         } else if !state.enabled {
             let because = format!("target `{}` is disabled", state.name);
-            journey.end(Cause::TargetDisabled, because)
+            journey.end(sender, Cause::TargetDisabled, because)
         } else if !state.carries {
             let because = format!(
                 "{sender}'s {} is down or without carrier",
                 state.settings.dev_name
             );
-            journey.end(Cause::NoCarrier, because)
+            journey.end(sender, Cause::NoCarrier, because)
         } else if self.end.ending == Ending::KernelDied {
-            journey.end(Cause::KernelDied, format!("{sender}'s kernel died"))
+            journey.end(sender, Cause::KernelDied, format!("{sender}'s kernel died"))
         } else if journey.printed == Some(true) {
+            let dropped = match self.dropped() {
+                0 => String::new(),
+                dropped => format!("; the kernel says that it dropped {dropped} records"),
+            };
+            let because =
+                format!("it is in {sender}'s kernel log, but was not seen on the wire{dropped}");
             Journey {
-                because: Some(format!(
-                    "it is in {sender}'s kernel log, but was not seen on the wire"
-                )),
+                because: Some(because),
+                lost: Some(sender.to_owned()),
                 ..journey
             }
         } else {
             journey
         }
+    }
+
+    /// Whether the receiver took the line, but only as part of a replay.
+    fn was_replayed(&self) -> bool {
+        let sightings = self
+            .judge
+            .traffic
+            .sightings
+            .get(self.end.window.sightings..)
+            .unwrap_or(&[]);
+        sightings.iter().any(|sighting| {
+            let of_it = sighting
+                .target
+                .is_some_and(|target| self.stream.targets.contains(&target));
+            let holds = || {
+                self.watch
+                    .matcher
+                    .find(&sighting.message)
+                    .contains(&self.class)
+            };
+            sighting.replayed && of_it && sighting.marker.is_none() && holds()
+        })
+    }
+
+    /// How many records the kernel says that it dropped before it could send them.
+    fn dropped(&self) -> u64 {
+        let sightings = self
+            .judge
+            .traffic
+            .sightings
+            .get(self.end.window.sightings..)
+            .unwrap_or(&[]);
+        let dropped = |sighting: &Sighting| match &sighting.message.content {
+            Content::Basic(basic) => basic.dropped,
+            Content::Extended(_) => 0,
+        };
+        sightings.iter().map(dropped).sum()
     }
 
     fn lost_on_the_way(&self, journey: Journey, sighting: &Sighting) -> Journey {
@@ -184,12 +237,13 @@ impl Trace<'_> {
         match self.rejection(sighting).flatten() {
             Some(rejection) => {
                 let because = format!("{at} does not take it: {rejection}");
-                journey.end(Cause::from(&rejection), because)
+                journey.end(at, Cause::from(&rejection), because)
             }
-            None => journey.end(
-                Cause::NoRoute,
-                format!("it left on a link that {at} is not on"),
-            ),
+            None => {
+                let from = self.judge.traffic.flows.flow(sighting.flow).heading.from;
+                let because = format!("it left on a link that {at} is not on");
+                journey.end(self.judge.scene.name(from), Cause::NoRoute, because)
+            }
         }
     }
 
@@ -204,12 +258,21 @@ fn nobody(judge: &Judge, at: NodeIndex) -> Journey {
         arrived: Some(false),
         ..Journey::default()
     };
-    let name = judge.scene.name(at);
     match judge.targets.all_now().find(|(_, state)| state.to == at) {
-        Some((_, state)) => journey.end(
-            Cause::TargetDisabled,
-            format!("target `{}` is disabled", state.name),
-        ),
-        None => journey.end(Cause::NoTarget, format!("no target sends to {name}")),
+        Some((_, state)) => {
+            let because = format!("target `{}` is disabled", state.name);
+            journey.end(judge.scene.name(state.on), Cause::TargetDisabled, because)
+        }
+        None => {
+            let because = format!("no target sends to {}", judge.scene.name(at));
+            let sender = (0..judge.scene.nodes.len())
+                .map(NodeIndex)
+                .find(|node| judge.scene.is_sender(*node));
+            journey.end(
+                sender.map_or("", |sender| judge.scene.name(sender)),
+                Cause::NoTarget,
+                because,
+            )
+        }
     }
 }

@@ -300,7 +300,7 @@ impl Traffic {
                 &sighting.message.frames,
             );
         }
-        targets.marker_came(entry, marker);
+        targets.marker_came(entry, marker, self.sightings.len());
     }
 
     /// A target was registered: up to and including this marker, the log is replayed to it.

@@ -155,6 +155,14 @@ impl Watch {
             .zip(stream.counts.clone())
     }
 
+    /// By stream and class: how often it came so far.
+    pub(crate) fn all_counts(&self) -> Vec<Vec<u64>> {
+        self.streams
+            .iter()
+            .map(|stream| stream.counts.clone())
+            .collect()
+    }
+
     /// Whether the marker came from every target.
     pub(crate) fn has_markers(&self) -> bool {
         self.streams

@@ -46,13 +46,7 @@ pub(crate) fn kmsg(
     mistakes: &mut Mistakes<'_>,
 ) -> Option<Kmsg> {
     let written = match &kmsg.value {
-        Either::One(text) => {
-            return Some(Kmsg {
-                records: vec![text.clone()],
-                level: None,
-                newline: true,
-            });
-        }
+        Either::One(text) => return Some(Kmsg::line(text)),
         Either::Other(written) => written,
     };
     let times: u32 = written.times.as_ref().map_or(1, |times| times.value.get());
@@ -66,10 +60,8 @@ pub(crate) fn kmsg(
         (None, None) => return None,
     };
     if u64::from(times) * u64::from(lines.unwrap_or(1)) > MOST_RECORDS {
-        mistakes.add(Mistake::at(
-            kmsg.span,
-            format!("more than {MOST_RECORDS} records in one step"),
-        ));
+        let title = format!("more than {MOST_RECORDS} records in one step");
+        mistakes.add(Mistake::at(kmsg.span, title));
         return None;
     }
     let once: Vec<String> = match lines {

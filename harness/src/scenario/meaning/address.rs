@@ -55,10 +55,10 @@ impl<'r, 'f> Addresses<'r, 'f> {
         let own = end.own.and_then(|node| node.address.as_ref());
         let addresses = end.end.and_then(|end| end.address.as_ref()).or(own);
         let mut taken: Vec<IpNet> = Vec::new();
-        for address in addresses
+        let addresses = addresses
             .into_iter()
-            .flat_map(|addresses| &addresses.value.0)
-        {
+            .flat_map(|addresses| &addresses.value.0);
+        for address in addresses {
             let address = address.with(address.value.0);
             let Some(net) = place(&address, subnets, mistakes) else {
                 continue;
@@ -71,15 +71,12 @@ impl<'r, 'f> Addresses<'r, 'f> {
                 );
                 continue;
             }
-            self.take_ip(
-                net.addr(),
-                Taken {
-                    by: end.node,
-                    span: address.span,
-                    written: true,
-                },
-                mistakes,
-            );
+            let owner = Taken {
+                by: end.node,
+                span: address.span,
+                written: true,
+            };
+            self.take_ip(net.addr(), owner, mistakes);
             taken.push(net);
         }
         Written {

@@ -12,7 +12,7 @@ use crate::{
             value,
         },
         mistake::{Mistake, Mistakes},
-        read::{Either, word::Word},
+        read::{Either, table::Keyed, word::Word},
         tree::{At, Span},
         written,
     },
@@ -30,12 +30,13 @@ pub(crate) fn check_headers(
         .into_iter()
         .filter(told)
         .collect();
+    let name = |target: usize| &script.aims.aim(target).name.value;
     if let Some(format) = &expect.format {
         let other = |target: &usize| script.extended[*target] != (format.value == Format::Extended);
         if let Some(target) = targets.iter().copied().find(other) {
             let title = format!(
                 "the messages of `{}` are not {}",
-                script.aims.aim(target).name.value,
+                name(target),
                 format.value.name()
             );
             mistakes.add(of_target(script, target, format.span, title));
@@ -44,45 +45,41 @@ pub(crate) fn check_headers(
     let Some(basic) = targets.into_iter().find(|target| !script.extended[*target]) else {
         return;
     };
-    let release = expect
-        .release
-        .as_ref()
-        .filter(|key| !matches!(key.value, Either::One(false)));
-    let userdata = expect
-        .userdata
-        .as_ref()
-        .filter(|userdata| !userdata.value.0.is_empty());
-    let prefixed = has_syslog_prefix(script, basic);
-    let keys = [
-        (
-            "level",
-            expect
-                .level
-                .as_ref()
-                .filter(|_| !prefixed)
-                .map(|key| key.span),
-        ),
-        (
-            "facility",
-            expect
-                .facility
-                .as_ref()
-                .filter(|_| !prefixed)
-                .map(|key| key.span),
-        ),
-        ("fragments", expect.fragments.as_ref().map(|key| key.span)),
-        ("userdata", userdata.map(|key| key.span)),
-        ("release", release.map(|key| key.span)),
-    ];
-    for (key, span) in keys
-        .into_iter()
-        .filter_map(|(key, span)| Some((key, span?)))
-    {
-        let name = &script.aims.aim(basic).name.value;
-        let title =
-            format!("`{key}` is asked for, but the messages of `{name}` are basic and have none");
+    for key in keys_of_headers(expect, has_syslog_prefix(script, basic)) {
+        let Some(span) = expect.place(key) else {
+            continue;
+        };
+        let title = format!(
+            "`{key}` is asked for, but the messages of `{}` are basic and have none",
+            name(basic)
+        );
         mistakes.add(of_target(script, basic, span, title));
     }
+}
+
+/// The keys that ask for what basic messages have not; `prefixed` ones have level and facility.
+fn keys_of_headers(
+    expect: &written::expectation::Expect,
+    prefixed: bool,
+) -> impl Iterator<Item = &'static str> {
+    let no_release = expect
+        .release
+        .as_ref()
+        .is_some_and(|key| matches!(key.value, Either::One(false)));
+    let no_userdata = expect
+        .userdata
+        .as_ref()
+        .is_some_and(|key| key.value.0.is_empty());
+    let keys = [
+        ("level", !prefixed),
+        ("facility", !prefixed),
+        ("fragments", true),
+        ("userdata", !no_userdata),
+        ("release", !no_release),
+    ];
+    keys.into_iter()
+        .filter(|(_, asked)| *asked)
+        .map(|(key, _)| key)
 }
 
 /// Whether the sender's kernel puts `<PRIORITY>` before basic messages.

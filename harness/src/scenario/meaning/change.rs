@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::scenario::{
     Action, NodeIndex, RemoteMac, Via,
-    meaning::{action::map, settings::mac_or_node, step::Script, value},
+    meaning::{action::map, settings::mac_or_node, step::Script, target::Aim, value},
     mistake::{Mistake, Mistakes, unknown},
     read::Either,
     step::{LinkChange, Set},
@@ -55,18 +55,7 @@ impl Script<'_, '_> {
                 .target
                 .as_ref()
                 .map_or(set.span, |target| target.span);
-            let mistake = Mistake::at(
-                span,
-                format!(
-                    "`{}` is set up by modprobe, `set` works through configfs",
-                    aim.name.value
-                ),
-            );
-            mistakes.add(
-                mistake
-                    .context(aim.span, "set up here")
-                    .help("write `via = \"configfs\"` in the target"),
-            );
+            mistakes.add(not_by_configfs(aim, span));
         }
         if let Some(extended) = &written.extended {
             self.extended[target] = extended.value;
@@ -166,6 +155,16 @@ impl Script<'_, '_> {
         }
         found
     }
+}
+
+fn not_by_configfs(aim: &Aim, span: Span) -> Mistake {
+    let title = format!(
+        "`{}` is set up by modprobe, `set` works through configfs",
+        aim.name.value
+    );
+    Mistake::at(span, title)
+        .context(aim.span, "set up here")
+        .help("write `via = \"configfs\"` in the target")
 }
 
 fn set_userdata(

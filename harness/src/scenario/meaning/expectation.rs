@@ -55,18 +55,8 @@ fn long_expect(
     mistakes: &mut Mistakes<'_>,
 ) -> Option<Expect> {
     let written = expect.value;
-    let common = Common {
-        times: written
-            .times
-            .as_ref()
-            .map_or(Common::default().times, |count| times(count.value)),
-        raw: value(written.raw.as_ref()).unwrap_or(false),
-    };
-    let lines = long(
-        (written.lines.as_ref(), written.line.as_ref()),
-        common,
-        mistakes,
-    );
+    let keys = (written.lines.as_ref(), written.line.as_ref());
+    let lines = long(keys, common(written), mistakes);
     let at = script.roster.choose(
         ("at", written.at.as_ref()),
         RoleWord::Receiver,
@@ -93,6 +83,14 @@ fn long_expect(
     })
 }
 
+fn common(expect: &written::expectation::Expect) -> Common {
+    let count = expect.times.as_ref().map(|count| times(count.value));
+    Common {
+        times: count.unwrap_or(Common::default().times),
+        raw: value(expect.raw.as_ref()).unwrap_or(false),
+    }
+}
+
 /// `absent`.
 pub(crate) fn absent(
     script: &Script<'_, '_>,
@@ -102,14 +100,10 @@ pub(crate) fn absent(
     let default = written::expectation::Absent::default();
     let (lines, written) = match &absent.value {
         Either::One(lines) => (short(&absent.with(lines.clone()), mistakes), &default),
-        Either::Other(written) => (
-            long(
-                (written.lines.as_ref(), written.line.as_ref()),
-                Common::default(),
-                mistakes,
-            ),
-            written,
-        ),
+        Either::Other(written) => {
+            let keys = (written.lines.as_ref(), written.line.as_ref());
+            (long(keys, Common::default(), mistakes), written)
+        }
     };
     let at = script.roster.choose(
         ("at", written.at.as_ref()),
@@ -118,29 +112,40 @@ pub(crate) fn absent(
         mistakes,
     );
     let target = target(script, written.target.as_ref(), at, mistakes);
-    let lost = written
-        .lost
-        .as_ref()
-        .map(|lost| script.roster.find(lost, mistakes));
-    let because = written
-        .because
-        .as_ref()
-        .map(|because| self::because(because, mistakes));
+    let death = death(script, written, mistakes);
+    let lasting = written.lasting.as_ref().map(|wait| wait.value.0);
+    let replay = value(written.replay.as_ref()).unwrap_or(false);
     let action = (|| {
+        let (lost, because) = death?;
         Some(Absent {
             at: at?,
             target: target?,
             lines: lines?,
-            replay: value(written.replay.as_ref()).unwrap_or(false),
-            lasting: written.lasting.as_ref().map(|wait| wait.value.0),
-            lost: lost.map_or(Some(None), |lost| lost.map(Some))?,
-            because: because.map_or(Some(None), |because| because.map(Some))?,
+            replay,
+            lasting,
+            lost,
+            because,
         })
     })();
-    (
-        action.map(Action::Absent),
-        written.within.as_ref().map(|within| within.value.0),
-    )
+    let within = written.within.as_ref().map(|within| within.value.0);
+    (action.map(Action::Absent), within)
+}
+
+/// Where the lines died and why, as far as the file says so; `None`: there is a mistake.
+fn death(
+    script: &Script<'_, '_>,
+    absent: &written::expectation::Absent,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<(Option<NodeIndex>, Option<String>)> {
+    let lost = match &absent.lost {
+        None => Some(None),
+        Some(lost) => script.roster.find(lost, mistakes).map(Some),
+    };
+    let because = match &absent.because {
+        None => Some(None),
+        Some(because) => self::because(because, mistakes).map(Some),
+    };
+    lost.zip(because)
 }
 
 fn because(because: &At<String>, mistakes: &mut Mistakes<'_>) -> Option<String> {

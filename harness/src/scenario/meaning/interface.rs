@@ -58,28 +58,19 @@ pub(crate) fn interfaces(
     let mut interfaces: Vec<Vec<Interface>> = roster.members().map(|_| Vec::new()).collect();
     let mut addresses = Addresses::new(roster);
     // What the file says stands before what follows from it, so that mistakes point at the file.
-    let drafts = drafts.iter().enumerate();
-    let ends: Vec<_> = drafts
-        .flat_map(|(link, draft)| {
-            draft
-                .ends
-                .iter()
-                .enumerate()
-                .map(move |(position, end)| (link, draft, position, end))
-        })
-        .collect();
+    let mut ends = Vec::new();
+    for (link, draft) in drafts.iter().enumerate() {
+        let of_link = draft.ends.iter().enumerate();
+        ends.extend(of_link.map(|(position, end)| (link, draft, position, end)));
+    }
     let written: Vec<_> = ends
         .iter()
         .map(|(_, draft, _, end)| addresses.written(&draft.subnets, end, mistakes))
         .collect();
     for ((link, draft, position, end), written) in ends.into_iter().zip(written) {
         let node = &mut interfaces[end.node.0];
-        let given = addresses.given(
-            &draft.subnets,
-            (position, end),
-            &written.addresses,
-            mistakes,
-        );
+        let (subnets, explicit) = (&draft.subnets, &written.addresses);
+        let given = addresses.given(subnets, (position, end), explicit, mistakes);
         let mac = written
             .mac
             .unwrap_or_else(|| addresses.mac(&given, (link, position, end), mistakes));

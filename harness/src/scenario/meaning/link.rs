@@ -106,10 +106,8 @@ fn are_whole(file: &File) -> bool {
             .as_ref()
             .is_some_and(|nodes| nodes.value.0.iter().all(Option::is_some))
     };
-    let links = file.links.iter().flat_map(|links| &links.value.0);
-    links.fold(true, |whole, link| {
-        whole && link.as_ref().is_some_and(is_whole)
-    })
+    let mut links = file.links.iter().flat_map(|links| &links.value.0);
+    links.all(|link| link.as_ref().is_some_and(is_whole))
 }
 
 impl Draft<'_> {

@@ -7,11 +7,16 @@ use crate::{
         meaning::{check_name, value},
         mistake::{Mistake, Mistakes},
         node::{Program, Receiver, Sender},
-        read::{Either, scalar::Number, word::Word},
-        tree::{At, Span},
+        read::{Either, scalar::Number, table::Keyed, word::Word},
+        tree::At,
         written::{self, node::RoleWord},
     },
 };
+
+/// The keys of nodes that only senders have.
+const SENDERS_KEYS: [&str; 5] = ["nic", "cpus", "memory", "cmdline", "sysctl"];
+/// The keys of nodes that only receivers have.
+const RECEIVERS_KEYS: [&str; 3] = ["program", "config", "port"];
 
 /// A node of the file.
 pub(crate) struct Member<'f> {
@@ -37,60 +42,17 @@ impl<'f> Member<'f> {
         let (Some(node), Some(role)) = (self.written, self.role) else {
             return;
         };
-        let place = |key: Option<Span>, name, owner| key.map(|span| (span, name, owner));
-        let keys = [
-            place(
-                node.nic.as_ref().map(|key| key.span),
-                "nic",
-                RoleWord::Sender,
-            ),
-            place(
-                node.cpus.as_ref().map(|key| key.span),
-                "cpus",
-                RoleWord::Sender,
-            ),
-            place(
-                node.memory.as_ref().map(|key| key.span),
-                "memory",
-                RoleWord::Sender,
-            ),
-            place(
-                node.cmdline.as_ref().map(|key| key.span),
-                "cmdline",
-                RoleWord::Sender,
-            ),
-            place(
-                node.sysctl.as_ref().map(|key| key.span),
-                "sysctl",
-                RoleWord::Sender,
-            ),
-            place(
-                node.program.as_ref().map(|key| key.span),
-                "program",
-                RoleWord::Receiver,
-            ),
-            place(
-                node.config.as_ref().map(|key| key.span),
-                "config",
-                RoleWord::Receiver,
-            ),
-            place(
-                node.port.as_ref().map(|key| key.span),
-                "port",
-                RoleWord::Receiver,
-            ),
-        ];
-        for (span, key, owner) in keys
-            .into_iter()
-            .flatten()
-            .filter(|(_, _, owner)| *owner != role)
+        let of_senders = SENDERS_KEYS.iter().map(|key| (*key, RoleWord::Sender));
+        let of_receivers = RECEIVERS_KEYS.iter().map(|key| (*key, RoleWord::Receiver));
+        for (key, owner) in of_senders
+            .chain(of_receivers)
+            .filter(|(_, owner)| *owner != role)
         {
-            let title = format!(
-                "`{key}` is a {}'s, `{}` is a {}",
-                owner.name(),
-                self.name.value,
-                role.name()
-            );
+            let Some(span) = node.place(key) else {
+                continue;
+            };
+            let (name, role, owner) = (&self.name.value, role.name(), owner.name());
+            let title = format!("`{key}` is a {owner}'s, `{name}` is a {role}");
             mistakes.add(Mistake::at(span, title));
         }
         if let (Some(config), None, RoleWord::Receiver) = (&node.config, &node.program, role) {

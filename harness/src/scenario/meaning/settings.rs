@@ -10,6 +10,7 @@ use crate::scenario::{
         Either,
         network::Address,
         scalar::{OrDefault, Port},
+        table::Keyed,
         word::Word,
     },
     step::Failure,
@@ -42,80 +43,83 @@ pub(crate) fn extended(target: &written::target::Target) -> bool {
     parameter || value(target.extended.as_ref()).unwrap_or(false)
 }
 
+/// What a `parameter` replaces.
+const REPLACED: [&str; 9] = [
+    "dev-name",
+    "local-port",
+    "remote-port",
+    "local-ip",
+    "remote-ip",
+    "remote-mac",
+    "extended",
+    "release",
+    "enabled",
+];
+
 /// What contradicts the way in which the target is set up, or another key.
 pub(crate) fn check_settings(
     target: &written::target::Target,
     via: Option<Via>,
     mistakes: &mut Mistakes<'_>,
 ) {
-    let mut wrong = |key: Option<Span>, title: &str, help: &str| {
-        if let Some(span) = key {
-            mistakes.add(Mistake::at(span, title).help(help));
-        }
-    };
-    let settings = settings(target);
     if let Some(parameter) = &target.parameter {
-        for (key, span) in settings {
-            wrong(
-                span,
-                &format!("`parameter` is the whole parameter, so `{key}` has no place"),
-                "leave one of them out",
-            );
-        }
-        let configfs = (via == Some(Via::Configfs)).then_some(parameter.span);
-        wrong(
-            configfs,
-            "`parameter` is there for modprobe",
-            "write `via = \"modprobe\"`, or the settings one by one",
-        );
+        check_parameter(target, (parameter.span, via), mistakes);
     }
     if via == Some(Via::Modprobe) {
-        let enabled = target
-            .enabled
-            .as_ref()
-            .filter(|enabled| !enabled.value)
-            .map(|enabled| enabled.span);
-        wrong(
-            enabled,
-            "a target by modprobe is on from the start",
-            "write `via = \"configfs\"`",
-        );
-        let userdata = target.userdata.as_ref().map(|userdata| userdata.span);
-        wrong(
-            userdata,
-            "the module's parameter has no userdata",
-            "write `via = \"configfs\"`",
-        );
+        check_modprobe(target, mistakes);
     }
     let release = target
         .release
         .as_ref()
         .filter(|release| release.value && target.parameter.is_none());
     if let (Some(release), false, None) = (release, extended(target), &target.fails) {
-        wrong(
-            Some(release.span),
-            "the kernel refuses `release` where `extended` is not set (EINVAL)",
-            "write `extended = true`, or `fails = \"EINVAL\"` if that is the point",
+        mistakes.add(
+            Mistake::at(
+                release.span,
+                "the kernel refuses `release` where `extended` is not set (EINVAL)",
+            )
+            .help("write `extended = true`, or `fails = \"EINVAL\"` if that is the point"),
         );
     }
 }
 
-/// The settings of a target that `parameter` replaces, and where they stand.
-fn settings(target: &written::target::Target) -> [(&'static str, Option<Span>); 9] {
-    [
-        ("dev-name", target.dev_name.as_ref().map(|key| key.span)),
-        ("local-port", target.local_port.as_ref().map(|key| key.span)),
-        (
-            "remote-port",
-            target.remote_port.as_ref().map(|key| key.span),
-        ),
-        ("local-ip", target.local_ip.as_ref().map(|key| key.span)),
-        ("remote-ip", target.remote_ip.as_ref().map(|key| key.span)),
-        ("remote-mac", target.remote_mac.as_ref().map(|key| key.span)),
-        ("extended", target.extended.as_ref().map(|key| key.span)),
-        ("release", target.release.as_ref().map(|key| key.span)),
-        ("enabled", target.enabled.as_ref().map(|key| key.span)),
-    ]
+fn check_parameter(
+    target: &written::target::Target,
+    parameter: (Span, Option<Via>),
+    mistakes: &mut Mistakes<'_>,
+) {
+    for (key, span) in REPLACED
+        .iter()
+        .filter_map(|key| Some((key, target.place(key)?)))
+    {
+        let title = format!("`parameter` is the whole parameter, so `{key}` has no place");
+        mistakes.add(Mistake::at(span, title).help("leave one of them out"));
+    }
+    if parameter.1 == Some(Via::Configfs) {
+        mistakes.add(
+            Mistake::at(parameter.0, "`parameter` is there for modprobe")
+                .help("write `via = \"modprobe\"`, or the settings one by one"),
+        );
+    }
+}
+
+fn check_modprobe(target: &written::target::Target, mistakes: &mut Mistakes<'_>) {
+    let off = target
+        .enabled
+        .as_ref()
+        .filter(|enabled| !enabled.value)
+        .map(|enabled| enabled.span);
+    let userdata = target.place("userdata");
+    let wrong = [
+        (off, "a target by modprobe is on from the start"),
+        (userdata, "the module's parameter has no userdata"),
+    ];
+    for (span, title) in wrong
+        .into_iter()
+        .filter_map(|(span, title)| Some((span?, title)))
+    {
+        mistakes.add(Mistake::at(span, title).help("write `via = \"configfs\"`"));
+    }
 }
 
 /// The target, without its name and place.

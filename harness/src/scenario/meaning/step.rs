@@ -66,43 +66,46 @@ impl<'a, 'f> Script<'a, 'f> {
         mistakes: &mut Mistakes<'_>,
     ) -> Option<Step> {
         let written = &step.value;
-        let judges = written.expect.is_some() || written.absent.is_some();
-        if judges {
-            refuse_beside_expectations(written, mistakes);
-        }
-        let on = match (judges, &written.set) {
-            (true, _) => Some(NodeIndex(0)),
-            (false, Some(set)) if written.on.is_none() => self.sender_of(set, mistakes),
-            (false, _) => self.roster.choose(
-                ("on", written.on.as_ref()),
-                RoleWord::Sender,
-                step.span,
-                mistakes,
-            ),
-        };
+        let on = self.actor(step, mistakes);
         let deed = self.deed(step, on, mistakes)?;
         let beside = written.within.as_ref();
         if let (Some(beside), Some(_)) = (beside, deed.within) {
-            mistakes.add(Mistake::at(
-                beside.span,
-                "`within` stands in the expectation already",
-            ));
+            let title = "`within` stands in the expectation already";
+            mistakes.add(Mistake::at(beside.span, title));
         }
         let default = if written.load.is_some() {
             WITHIN_LOAD
         } else {
             WITHIN
         };
+        let within = deed.within.or(beside.map(|within| within.value.0));
         Some(Step {
             action: deed.action?,
             on: on?,
             fails: failure(written.fails.as_ref()),
-            within: deed
-                .within
-                .or(beside.map(|within| within.value.0))
-                .unwrap_or(default),
+            within: within.unwrap_or(default),
             place: Place::of(mistakes.text, deed.key),
         })
+    }
+
+    /// The sender that does the step; of an expectation, any node.
+    fn actor(
+        &self,
+        step: &At<written::step::Step>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<NodeIndex> {
+        let written = &step.value;
+        if written.expect.is_some() || written.absent.is_some() {
+            refuse_beside_expectations(written, mistakes);
+            return Some(NodeIndex(0));
+        }
+        match (&written.set, &written.on) {
+            (Some(set), None) => self.sender_of(set, mistakes),
+            (_, on) => {
+                self.roster
+                    .choose(("on", on.as_ref()), RoleWord::Sender, step.span, mistakes)
+            }
+        }
     }
 
     fn deed(
@@ -112,54 +115,61 @@ impl<'a, 'f> Script<'a, 'f> {
         mistakes: &mut Mistakes<'_>,
     ) -> Option<Deed> {
         let written = &step.value;
-        let deed = |key: Span, action| {
+        let judged = |key: Span, (action, within)| {
             Some(Deed {
                 key,
                 action,
-                within: None,
+                within,
             })
         };
-        if let Some(level) = &written.console_level {
-            return deed(level.span, Some(Action::ConsoleLevel(level.value.get())));
-        }
-        if let Some(load) = &written.load {
-            let load = load.with(action::load(&load.value)?);
-            self.loads_netconsole |= load.value.module() == Some("netconsole");
-            return deed(load.span, Some(load.value));
-        }
-        if let Some(unload) = &written.unload {
-            return deed(unload.span, action::unload(&unload.value));
-        }
-        if let Some(kmsg) = &written.kmsg {
-            return deed(kmsg.span, action::kmsg(kmsg, mistakes).map(Action::Kmsg));
-        }
-        if let Some(set) = &written.set {
-            return deed(set.span, self.set(set, mistakes).map(Action::Set));
-        }
-        if let Some(link) = &written.link {
-            return deed(link.span, self.link(link, on, mistakes).map(Action::Link));
-        }
-        if let Some(run) = &written.run {
-            return deed(run.span, action::run(run, mistakes).map(Action::Run));
-        }
-        if let Some(carrier) = &written.wait_for_carrier {
-            return deed(carrier.span, self.wait_for_carrier(carrier, on, mistakes));
-        }
         if let Some(expect) = &written.expect {
-            let (action, within) = expectation::expect(self, expect, mistakes);
-            return Some(Deed {
-                key: expect.span,
-                action,
-                within,
-            });
+            return judged(expect.span, expectation::expect(self, expect, mistakes));
         }
-        let absent = written.absent.as_ref()?;
-        let (action, within) = expectation::absent(self, absent, mistakes);
+        if let Some(absent) = &written.absent {
+            return judged(absent.span, expectation::absent(self, absent, mistakes));
+        }
+        let (key, action) = self.act(written, on, mistakes)?;
         Some(Deed {
-            key: absent.span,
+            key,
             action,
-            within,
+            within: None,
         })
+    }
+
+    /// The action of a step that is no expectation, and where it stands.
+    fn act(
+        &mut self,
+        step: &written::step::Step,
+        on: Option<NodeIndex>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<(Span, Option<Action>)> {
+        if let Some(level) = &step.console_level {
+            return Some((level.span, Some(Action::ConsoleLevel(level.value.get()))));
+        }
+        if let Some(load) = &step.load {
+            let action = action::load(&load.value);
+            self.loads_netconsole |= action
+                .as_ref()
+                .is_some_and(|load| load.module() == Some("netconsole"));
+            return Some((load.span, action));
+        }
+        if let Some(unload) = &step.unload {
+            return Some((unload.span, action::unload(&unload.value)));
+        }
+        if let Some(kmsg) = &step.kmsg {
+            return Some((kmsg.span, action::kmsg(kmsg, mistakes).map(Action::Kmsg)));
+        }
+        if let Some(set) = &step.set {
+            return Some((set.span, self.set(set, mistakes).map(Action::Set)));
+        }
+        if let Some(link) = &step.link {
+            return Some((link.span, self.link(link, on, mistakes).map(Action::Link)));
+        }
+        if let Some(run) = &step.run {
+            return Some((run.span, action::run(run, mistakes).map(Action::Run)));
+        }
+        let carrier = step.wait_for_carrier.as_ref()?;
+        Some((carrier.span, self.wait_for_carrier(carrier, on, mistakes)))
     }
 }
 

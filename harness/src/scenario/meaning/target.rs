@@ -144,29 +144,10 @@ impl Aim {
             .clone()
             .unwrap_or_else(|| written.with(format!("target{}", index + 1)));
         check_target_name(&name, mistakes);
-        let on = roster.choose(
-            ("on", target.on.as_ref()),
-            RoleWord::Sender,
-            written.span,
-            mistakes,
-        );
-        let to = roster.choose(
-            ("to", target.to.as_ref()),
-            RoleWord::Receiver,
-            written.span,
-            mistakes,
-        );
+        let (on, to) = ends(written, (roster, net), mistakes);
         let via = via(target, mistakes);
         let named = target.name.as_ref().map_or(written.span, |name| name.span);
         let span = if explicit { named } else { Span::default() };
-        if let (Some(on), Some(to)) = (on, to) {
-            check_way(
-                target.to.as_ref().map_or(written.span, |to| to.span),
-                (on, to),
-                (roster, net),
-                mistakes,
-            );
-        }
         check_settings(target, via, mistakes);
         let place = Place::of(mistakes.text, span);
         let extended = extended(target);
@@ -205,18 +186,29 @@ fn check_target_name(name: &At<String>, mistakes: &mut Mistakes<'_>) {
     }
 }
 
-fn check_way(
-    span: Span,
-    ends: (NodeIndex, NodeIndex),
+/// The sender that has the target and the receiver that it is aimed at.
+fn ends(
+    target: &At<written::target::Target>,
     lab: (&Roster<'_>, &Net),
     mistakes: &mut Mistakes<'_>,
-) {
+) -> (Option<NodeIndex>, Option<NodeIndex>) {
     let (roster, net) = lab;
-    if !net.reaches(ends.0, ends.1, roster) {
-        let (from, to) = (roster.name(ends.0), roster.name(ends.1));
+    let (on_key, to_key) = (target.value.on.as_ref(), target.value.to.as_ref());
+    let on = roster.choose(("on", on_key), RoleWord::Sender, target.span, mistakes);
+    let to = roster.choose(("to", to_key), RoleWord::Receiver, target.span, mistakes);
+    if let (Some(from), Some(receiver)) = (on, to)
+        && !net.reaches(from, receiver, roster)
+    {
+        let span = to_key.map_or(target.span, |to| to.span);
+        let title = format!(
+            "there is no way from `{}` to `{}`",
+            roster.name(from),
+            roster.name(receiver)
+        );
         mistakes.add(
-            Mistake::at(span, format!("there is no way from `{from}` to `{to}`"))
+            Mistake::at(span, title)
                 .help("they must share a link, or routers must lie between them"),
         );
     }
+    (on, to)
 }

@@ -130,6 +130,12 @@ impl<'v, 't> Keys<'v, 't> {
     }
 }
 
+/// A table that was read.
+pub(crate) trait Keyed {
+    /// Where the value of `key` stands, if it is there and could be read.
+    fn place(&self, key: &str) -> Option<Span>;
+}
+
 /// Defines a table of the language: a struct, how it is read, and its JSON Schema, each key once.
 ///
 /// Every field is an `Option`: a key that is missing, or that could not be read. A missing `required` key is a mistake
@@ -157,6 +163,15 @@ macro_rules! table {
             /// The keys that it may have.
             pub(crate) const KEYS: &[&'static str] = &[$($key),*];
             const REQUIRED: &[&'static str] = &[$( $($crate::scenario::read::table::only!($required $key),)? )*];
+        }
+
+        impl $crate::scenario::read::table::Keyed for $name {
+            fn place(&self, key: &str) -> Option<$crate::scenario::tree::Span> {
+                match key {
+                    $($key => self.$field.as_ref().map(|value| value.span),)*
+                    _ => None,
+                }
+            }
         }
 
         impl $crate::scenario::read::Read for $name {

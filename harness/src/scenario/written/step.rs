@@ -51,28 +51,20 @@ table! {
         /// Lines that were printed and must not arrive.
         "absent" absent: Either<Short, Absent>,
         /// Writes to a file (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "write" write: Later,
         /// Reboots (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "reboot" reboot: Later,
         /// Switches off (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "power-off" power_off: Later,
         /// Presses a SysRq key (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "sysrq" sysrq: Later,
         /// Makes the kernel oops (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "oops" oops: Later,
         /// Makes the kernel panic (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "panic" panic: Later,
         /// Makes a processor hang (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "hang" hang: Later,
         /// Sends a non-maskable interrupt (not built yet).
-        #[expect(dead_code, reason = "its key says all")]
         "nmi" nmi: Later,
     }
 }
