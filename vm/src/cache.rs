@@ -130,20 +130,13 @@ impl Cache {
     ) -> Result<Entry> {
         let (path, mut lock) = self.lock_file(shelf, key)?;
         loop {
-            lock.lock_shared().map_err(Error::write(&path))?;
+            share_patiently(&lock, waiting).map_err(Error::write(&path))?;
             lock = match self.taken(shelf, key, whole, lock) {
                 Ok(entry) => return Ok(entry),
                 Err(lock) => lock,
             };
             lock.unlock().map_err(Error::write(&path))?;
-            match lock.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    waiting();
-                    lock.lock().map_err(Error::write(&path))?;
-                }
-                Err(TryLockError::Error(error)) => return Err(Error::write(path)(error)),
-            }
+            lock_patiently(&lock, waiting).map_err(Error::write(&path))?;
             // Another run may have made it since.
             if !whole(&self.folder(shelf, key)) {
                 self.replace(shelf, key, make)?;
@@ -222,6 +215,29 @@ impl Cache {
 
 /// Says cheaply whether an entry's folder holds all that it should; false for a folder that is not there.
 pub type Check<'a> = &'a dyn Fn(&Path) -> bool;
+
+/// Locks a file alone; where that takes waiting, `waiting` is called before.
+pub(crate) fn lock_patiently(lock: &File, waiting: &dyn Fn()) -> io::Result<()> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            lock.lock()
+        }
+    }
+}
+
+fn share_patiently(lock: &File, waiting: &dyn Fn()) -> io::Result<()> {
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+        Err(TryLockError::WouldBlock) => {
+            waiting();
+            lock.lock_shared()
+        }
+    }
+}
 
 fn unusable(path: &Path) -> impl Fn(io::Error) -> Error {
     move |source| {

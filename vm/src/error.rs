@@ -157,11 +157,19 @@ pub enum Error {
         /// The last lines that apt printed.
         said: String,
     },
+    /// A package could not be downloaded, or is not what the archive's signed list says.
+    #[error("cannot download `{package}`; apt says:\n{said}")]
+    Download {
+        /// The package.
+        package: String,
+        /// What apt printed of it.
+        said: String,
+    },
     /// A package of the archive is incomplete.
-    #[error("the packages of {release} hold no {what}\n(name another build)")]
+    #[error("no {what} is in {packages}\n(name another build, or all packages of this one)")]
     PackageIncomplete {
-        /// The kernel's release.
-        release: String,
+        /// The packages.
+        packages: String,
         /// What was looked for.
         what: &'static str,
     },
@@ -205,6 +213,14 @@ pub enum Error {
         command: String,
         /// How it ended.
         status: ExitStatus,
+        /// The last lines that it printed.
+        said: String,
+    },
+    /// A program hung.
+    #[error("`{command}` made no progress for two minutes and was ended; it says:\n{said}")]
+    Stalled {
+        /// The command as one can paste it.
+        command: String,
         /// The last lines that it printed.
         said: String,
     },

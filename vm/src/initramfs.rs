@@ -136,7 +136,12 @@ impl Initramfs {
     }
 
     fn put(&mut self, path: &str, node: Node) -> &mut Self {
-        self.nodes.insert(tidy(path), node);
+        let path = tidy(path);
+        let is_link = matches!(self.nodes.get(&path), Some(Node::Symlink { .. }));
+        // A link to a folder serves as that folder, and programs may rely on it.
+        if !(is_link && matches!(node, Node::Directory { .. })) {
+            self.nodes.insert(path, node);
+        }
         self
     }
 }

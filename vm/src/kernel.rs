@@ -12,9 +12,9 @@ use crate::{
     kernel::{
         config::Config,
         image::Image,
-        package::{Origin, Record},
         place::{Parts, find_modules},
         progress::{Observer, Progress},
+        record::{Origin, Record},
         source::Source,
         vmlinux::Vmlinux,
     },
@@ -29,6 +29,7 @@ pub mod listing;
 mod package;
 mod place;
 pub mod progress;
+mod record;
 pub mod selection;
 pub mod source;
 mod vmlinux;
@@ -125,8 +126,8 @@ impl KernelRequest {
             (Shelf::Kernels, &key),
             &Record::is_whole,
             &|| {
-                let release = self.source.to_string();
-                observer(Progress::Waiting { release });
+                let what = self.source.to_string();
+                observer(Progress::Waiting { what });
             },
             &mut |folder| {
                 let debs: Vec<Deb> = paths.iter().map(|path| Deb::untrusted(path)).collect();

@@ -7,11 +7,7 @@ use crate::{
         observer::{Observer, ObserverError},
         wire::Wire,
     },
-    netconsole::MacAddress,
-    scenario::{
-        Interface, Node, NodeIndex, Role,
-        node::{Nic, Program},
-    },
+    scenario::{Interface, Node, NodeIndex, Role, node::Program},
 };
 
 /// Which of a lab's ports is meant.

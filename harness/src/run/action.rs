@@ -26,7 +26,7 @@ impl Stage<'_> {
         let (node, within) = (step.on, step.within);
         match &step.action {
             Action::ConsoleLevel(level) => {
-                self.judge.console_level(node, Some(*level));
+                self.judge.console_level(node, *level);
                 self.plain(node, Request::ConsoleLevel(*level), within)
                     .await
             }
@@ -162,6 +162,10 @@ impl Stage<'_> {
             was_enabled
         };
         self.declare(set.target, settings, enabled);
+        if !self.prints_later(node) {
+            // The target is off, or nothing but its userdata changed: all that it sent before is here.
+            self.judge.target_was_quiet(set.target);
+        }
         if !enable {
             return Ok(Ok(()));
         }
@@ -260,6 +264,8 @@ impl Stage<'_> {
         run: &Run,
         within: Duration,
     ) -> Result<Done, Trouble> {
+        // A program may do anything.
+        self.judge.console_level_is_unknown(node);
         let request = Request::Run {
             command: run.command.clone(),
             within,

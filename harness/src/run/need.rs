@@ -8,7 +8,7 @@ use lastwords_vm::{
 use crate::{
     report::Outcome,
     run::Error,
-    scenario::{Action, Role, Scenario, Step, Via, needs::KernelVersion, node::Program},
+    scenario::{Action, Role, Scenario, Via, needs::KernelVersion, node::Program},
 };
 
 /// Why `scenario` cannot run on `kernel` here; none where it can.
@@ -73,13 +73,6 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
 
 /// What this program does not do yet.
 fn later(scenario: &Scenario) -> Option<String> {
-    let asks_for_cause = |step: &Step| match &step.action {
-        Action::Absent(absent) => absent.lost.is_some() || absent.because.is_some(),
-        _ => false,
-    };
-    if scenario.steps.iter().any(asks_for_cause) {
-        return Some("it asks where and why a line was lost, which is not judged yet".to_owned());
-    }
     scenario.nodes.iter().find_map(|node| match &node.role {
         Role::Router => Some(format!(
             "`{}` is a router, which no backend can build yet",

@@ -45,7 +45,7 @@ impl Stage<'_> {
                     }
                 }
                 Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
-                    if !self.more(deadline).await? {
+                    if !self.event(deadline).await? {
                         break Ending::Deadline;
                     }
                 }
@@ -65,28 +65,13 @@ impl Stage<'_> {
     /// Waits until what `absent` forbids can no longer come, and judges it.
     pub(crate) async fn absent(&mut self, step: &Step, absent: &Absent) -> Result<(), Trouble> {
         let mut sent = Sent::default();
-        let deadline = Instant::now() + step.within;
-        let ending = loop {
-            self.drain();
-            match self.judge.absent(absent, sent.marker, sent.probe) {
-                Progress::Settled => break Ending::Settled,
-                Progress::AwaitsMarker if sent.marker.is_none() => {
-                    if let Err(silence) = self.send_marker(absent.at, &mut sent).await {
-                        break ending(silence)?;
-                    }
-                    self.flush_senders(absent.at).await?;
-                }
-                Progress::AwaitsProbe if sent.probe.is_none() => {
-                    sent.probe = Some(self.send_probe(absent.at)?);
-                }
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
-                    if !self.more(deadline).await? {
-                        break Ending::Deadline;
-                    }
-                }
+        let ending = match absent.lasting {
+            Some(lasting) => self.listen(absent, lasting).await?,
+            None => {
+                let ending = self.prove(step, absent, &mut sent).await?;
+                self.gather(absent.at, &mut sent, ending).await?
             }
         };
-        let ending = self.gather(absent.at, &mut sent, ending).await?;
         let ends = (sent.marker, sent.probe);
         let verdict = self.judge.conclude_absent(absent, ends, ending);
         verdict
@@ -94,9 +79,48 @@ impl Stage<'_> {
             .map_err(|failure| Failed::Expectation(failure).into())
     }
 
-    /// Lets one more event come; false when the deadline passed first.
-    async fn more(&mut self, deadline: Instant) -> Result<bool, Trouble> {
-        Ok(self.event(deadline).await?)
+    /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen.
+    async fn listen(&mut self, absent: &Absent, lasting: Duration) -> Result<Ending, Trouble> {
+        let deadline = Instant::now() + lasting;
+        loop {
+            self.drain();
+            if self.judge.absent(absent, None, None) == Progress::Settled {
+                return Ok(Ending::Settled);
+            }
+            if !self.event(deadline).await? {
+                return Ok(Ending::Listened);
+            }
+        }
+    }
+
+    /// Sends the marker, and the probe behind its frame, and waits until that has come through.
+    async fn prove(
+        &mut self,
+        step: &Step,
+        absent: &Absent,
+        sent: &mut Sent,
+    ) -> Result<Ending, Trouble> {
+        let deadline = Instant::now() + step.within;
+        loop {
+            self.drain();
+            match self.judge.absent(absent, sent.marker, sent.probe) {
+                Progress::Settled => return Ok(Ending::Settled),
+                Progress::AwaitsMarker if sent.marker.is_none() => {
+                    if let Err(silence) = self.send_marker(absent.at, sent).await {
+                        return ending(silence);
+                    }
+                    self.flush_senders(absent.at).await?;
+                }
+                Progress::AwaitsProbe if sent.probe.is_none() => {
+                    sent.probe = Some(self.send_probe(absent.at)?);
+                }
+                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                    if !self.event(deadline).await? {
+                        return Ok(Ending::Deadline);
+                    }
+                }
+            }
+        }
     }
 
     /// Prints a marker on every sender that matters to `at`, and reads what its log has up to it.

@@ -12,7 +12,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    cache::Cache,
+    cache::{Cache, staging::write_whole},
     error::{Error, Result},
 };
 
@@ -106,14 +106,9 @@ fn remembered(note: &Path, looks: &str) -> Option<String> {
 
 /// Notes a digest. A note that cannot be written only costs the next run the time to read the file.
 fn remember(note: &Path, looks: &str, digest: &str) {
-    let Some(folder) = note.parent() else {
-        return;
-    };
-    let written = fs::create_dir_all(folder)
-        .and_then(|()| tempfile::NamedTempFile::new_in(folder))
-        .and_then(|file| fs::write(file.path(), format!("{digest} {looks}")).map(|()| file));
-    if let Ok(file) = written {
-        let _ = file.persist(note);
+    let folder = note.parent().unwrap_or(Path::new("/"));
+    if fs::create_dir_all(folder).is_ok() {
+        let _ = write_whole(note, format!("{digest} {looks}").as_bytes());
     }
 }
 

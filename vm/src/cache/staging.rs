@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write},
     path::Path,
 };
 
-use tempfile::TempDir;
+use tempfile::{Builder, NamedTempFile, TempDir};
 
 use crate::error::{Error, Result};
 
@@ -27,7 +27,7 @@ impl Staging {
 
     fn locked(parent: &Path) -> io::Result<Self> {
         let _gate = gate(parent)?;
-        let folder = TempDir::new_in(parent)?;
+        let folder = Builder::new().prefix("making-").tempdir_in(parent)?;
         let alive = File::open(folder.path())?;
         alive.lock()?;
         Ok(Self {
@@ -48,6 +48,16 @@ impl Staging {
         let _ = self.folder.keep();
         Ok(())
     }
+}
+
+/// Writes a file so that whoever reads it sees all of the old content or all of the new.
+pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = NamedTempFile::new_in(folder).map_err(Error::write(path))?;
+    file.write_all(content).map_err(Error::write(path))?;
+    file.persist(path)
+        .map_err(|error| Error::write(path)(error.error))?;
+    Ok(())
 }
 
 /// Removes the folders of makers that died.

@@ -1,7 +1,10 @@
 //! The order and the places in which nodes are unpacked: the kernel makes them one after the other, so that a folder must
 //! come before what is in it, and a link to a folder is no place to put things under.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
+};
 
 use crate::{
     error::{Error, Result},
@@ -12,10 +15,11 @@ use crate::{
 const HOPS: usize = 40;
 
 type Nodes = BTreeMap<String, Node>;
+type Laid<'a> = BTreeMap<String, Cow<'a, Node>>;
 
 /// Moves what was put below a link to where the link leads, and adds the folders on the way.
-pub(crate) fn lay_out(nodes: &Nodes) -> Result<Nodes> {
-    let mut laid = Nodes::new();
+pub(crate) fn lay_out(nodes: &Nodes) -> Result<Laid<'_>> {
+    let mut laid = Laid::new();
     for (path, node) in nodes {
         if path.is_empty() {
             continue;
@@ -24,15 +28,17 @@ pub(crate) fn lay_out(nodes: &Nodes) -> Result<Nodes> {
         for (end, _) in place.match_indices('/') {
             add_folder(&mut laid, nodes, &place[..end])?;
         }
-        laid.insert(place, node.clone());
+        laid.insert(place, Cow::Borrowed(node));
     }
     Ok(laid)
 }
 
-fn add_folder(laid: &mut Nodes, nodes: &Nodes, folder: &str) -> Result<()> {
-    let node = nodes.get(folder).cloned();
-    let node = node.unwrap_or(Node::Directory { mode: 0o755 });
-    if !matches!(node, Node::Directory { .. }) {
+fn add_folder<'a>(laid: &mut Laid<'a>, nodes: &'a Nodes, folder: &str) -> Result<()> {
+    let node = match nodes.get(folder) {
+        Some(node) => Cow::Borrowed(node),
+        None => Cow::Owned(Node::Directory { mode: 0o755 }),
+    };
+    if !matches!(*node, Node::Directory { .. }) {
         return Err(refuse(
             folder,
             "it is to be a folder as well as something else",

@@ -5,7 +5,7 @@ use std::{cmp::Ordering, path::Path, time::Duration};
 use crate::{
     archive::deb::Deb,
     cache::{Cache, Entry, Shelf},
-    error::Result,
+    error::{Error, Result},
     kernel::{
         debian::{
             apt::Apt,
@@ -13,8 +13,9 @@ use crate::{
             mirror::Mirror,
             version::compare,
         },
-        package::{Origin, Record, unpack},
+        package::unpack,
         progress::{Observer, Progress},
+        record::{Origin, Record},
         selection::Selection,
     },
 };
@@ -93,22 +94,34 @@ fn newest(
 ) -> Result<(Entry, Record)> {
     let mirror = Mirror::find()?;
     let apt = Apt::open(&cache.root().join("debian"))?;
-    let mut index = Index::obtain(&apt, &mirror, age, observer)?;
-    if index.newest(selection).is_none() && age > LIST_IS_NEW {
-        index = Index::obtain(&apt, &mirror, LIST_IS_NEW, observer)?;
-    }
-    let Some(build) = index.newest(selection) else {
-        return Err(index.lacks(selection, &mirror));
+    let listed = |age| -> Result<Option<Build>> {
+        let index = Index::obtain((&apt, cache), &mirror, age, observer)?;
+        match index.newest(selection) {
+            None if age <= LIST_IS_NEW => Err(index.lacks(selection, &mirror)),
+            build => Ok(build),
+        }
     };
-    let release = build.release.clone();
+    if let Some(build) = listed(age)? {
+        match obtain(&build, &apt, cache, observer) {
+            // The archive drops a package when it has a newer one: an old list may name what is gone.
+            Err(Error::Download { .. }) if age > LIST_IS_NEW => {}
+            result => return result,
+        }
+    }
+    let build = listed(LIST_IS_NEW)?.expect("a new list names the kernel or is an error");
+    obtain(&build, &apt, cache, observer)
+}
+
+fn obtain(build: &Build, apt: &Apt, cache: &Cache, observer: Observer) -> Result<(Entry, Record)> {
     let entry = cache.obtain(
-        (Shelf::Kernels, &key(&build)),
+        (Shelf::Kernels, &key(build)),
         &Record::is_whole,
         &|| {
-            let release = release.clone();
-            observer(Progress::Waiting { release });
+            observer(Progress::Waiting {
+                what: build.release.clone(),
+            });
         },
-        &mut |folder| make(&build, &apt, cache, (folder, observer)),
+        &mut |folder| make(build, apt, cache, (folder, observer)),
     )?;
     let record = Record::read(entry.folder())?;
     Ok((entry, record))

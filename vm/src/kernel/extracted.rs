@@ -39,7 +39,7 @@ pub(crate) fn extracted(
     let entry = cache.obtain(
         (Shelf::Images, digest),
         &is_whole,
-        &|| told(|release| Progress::Waiting { release }),
+        &|| told(|what| Progress::Waiting { what }),
         &mut |folder| {
             told(|release| Progress::Extracting { release });
             extract(image, folder)

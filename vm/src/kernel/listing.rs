@@ -5,7 +5,7 @@ use crate::{
     error::Result,
     kernel::{
         debian,
-        package::{Origin, Record},
+        record::{Origin, Record},
         selection::split_release,
     },
 };

@@ -1,4 +1,4 @@
-//! A kernel unpacked from Debian packages into a folder of the cache, and the record of what was put there.
+//! The unpacking of a kernel's Debian packages into a folder of the cache.
 
 use std::{
     collections::BTreeSet,
@@ -7,154 +7,20 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     archive::deb::Deb,
-    cache::digest::digest_file,
     error::{Error, Result},
     kernel::{
         image::{Image, copy},
         progress::{Observer, Progress},
+        record::{CONFIG, IMAGE, MODULES, Origin, Record, VMLINUX},
         vmlinux::Vmlinux,
     },
-    modules::index,
+    modules::{index, name::ModuleName},
 };
-
-/// The version of the layout that is described here; entries of another one are made again.
-const LAYOUT: u32 = 1;
 
 /// The most that one file of a package may take.
 const FILE_LIMIT: u64 = 1 << 30;
-
-/// Names of what the folder holds.
-const RECORD: &str = "kernel.json";
-const IMAGE: &str = "image";
-const CONFIG: &str = "config";
-const VMLINUX: &str = "vmlinux";
-const MODULES: &str = "modules";
-
-/// Where a kernel came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Origin {
-    /// Debian's archive.
-    Debian {
-        /// The packages' version.
-        version: String,
-        /// The packages' names.
-        packages: Vec<String>,
-    },
-    /// Package files that the user named.
-    Files {
-        /// Their paths at that time.
-        paths: Vec<PathBuf>,
-    },
-}
-
-/// A file whose size and content were noted when it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Noted {
-    size: u64,
-    sha256: String,
-}
-
-impl Noted {
-    fn of(path: &Path) -> Result<Self> {
-        let size = fs::metadata(path).map_err(Error::read(path))?.len();
-        let sha256 = digest_file(path)?;
-        Ok(Self { size, sha256 })
-    }
-
-    fn has_the_size_of(&self, path: &Path) -> bool {
-        fs::metadata(path).is_ok_and(|metadata| metadata.len() == self.size)
-    }
-
-    /// Reads the whole file and compares it.
-    fn is(&self, path: &Path) -> bool {
-        digest_file(path).is_ok_and(|sha256| sha256 == self.sha256)
-    }
-}
-
-/// What an unpacked kernel is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    layout: u32,
-    release: String,
-    origin: Origin,
-    image: Noted,
-    /// Missing where the image holds no vmlinux that QEMU can boot.
-    vmlinux: Option<Noted>,
-    has_config: bool,
-    modules: usize,
-}
-
-impl Record {
-    /// What `uname -r` will say.
-    pub(crate) fn release(&self) -> &str {
-        &self.release
-    }
-
-    /// Where the kernel came from.
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
-    }
-
-    /// The number of its modules.
-    pub(crate) fn modules(&self) -> usize {
-        self.modules
-    }
-
-    /// Reads the record of a folder.
-    pub(crate) fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join(RECORD);
-        let text = fs::read(&path).map_err(Error::read(&path))?;
-        serde_json::from_slice(&text).map_err(|_| Error::CacheTorn {
-            path,
-            what: "it is no record of a kernel",
-        })
-    }
-
-    /// Whether a folder holds, by name and size, what its record says.
-    pub(crate) fn is_whole(folder: &Path) -> bool {
-        let Ok(record) = Self::read(folder) else {
-            return false;
-        };
-        let vmlinux = record.vmlinux.as_ref();
-        record.layout == LAYOUT
-            && record.image.has_the_size_of(&folder.join(IMAGE))
-            && vmlinux.is_none_or(|noted| noted.has_the_size_of(&folder.join(VMLINUX)))
-            && (!record.has_config || folder.join(CONFIG).is_file())
-            && index::has_list(&folder.join(MODULES))
-    }
-
-    /// Whether image and vmlinux hold, byte for byte, what was written; this reads all of both.
-    pub(crate) fn is_sound(&self, folder: &Path) -> bool {
-        let vmlinux = self.vmlinux.as_ref();
-        self.image.is(&folder.join(IMAGE))
-            && vmlinux.is_none_or(|noted| noted.is(&folder.join(VMLINUX)))
-    }
-
-    pub(crate) fn identity(&self) -> &str {
-        &self.image.sha256
-    }
-
-    pub(crate) fn image(folder: &Path) -> PathBuf {
-        folder.join(IMAGE)
-    }
-
-    pub(crate) fn vmlinux(&self, folder: &Path) -> Option<PathBuf> {
-        self.vmlinux.as_ref().map(|_| folder.join(VMLINUX))
-    }
-
-    pub(crate) fn config(&self, folder: &Path) -> Option<PathBuf> {
-        self.has_config.then(|| folder.join(CONFIG))
-    }
-
-    pub(crate) fn modules_folder(folder: &Path) -> PathBuf {
-        folder.join(MODULES)
-    }
-}
 
 /// Unpacks the packages of one kernel into an empty folder, extracts its vmlinux, and records all of it.
 pub(crate) fn unpack(
@@ -171,41 +37,34 @@ pub(crate) fn unpack(
         deb.files(&mut |path, size, content| unpacking.file(deb, (path, size), content))?;
     }
     let image = folder.join(IMAGE);
+    let lacks = |what| Error::PackageIncomplete {
+        packages: names(debs),
+        what,
+    };
     if !image.is_file() {
-        return Err(Error::PackageIncomplete {
-            release: names(debs),
-            what: "kernel image",
-        });
+        return Err(lacks("kernel image"));
+    }
+    let modules = unpacking.count_modules();
+    if modules == 0 && matches!(origin, Origin::Debian { .. }) {
+        return Err(lacks("modules"));
     }
     let opened = Image::open(&image)?;
     let release = opened.release().to_owned();
     observer(Progress::Extracting {
         release: release.clone(),
     });
-    let vmlinux = extract(opened, &folder.join(VMLINUX))?;
-    index::write_list(&folder.join(MODULES), &unpacking.modules)?;
-    let record = Record {
-        layout: LAYOUT,
-        release,
-        origin,
-        image: Noted::of(&image)?,
-        vmlinux,
-        has_config: folder.join(CONFIG).is_file(),
-        modules: unpacking.modules.len(),
-    };
-    let path = folder.join(RECORD);
-    let text = serde_json::to_vec_pretty(&record).expect("a record is plain data");
-    fs::write(&path, text).map_err(Error::write(path))
+    extract(opened, &folder.join(VMLINUX))?;
+    unpacking.write_list()?;
+    Record::write(folder, release, origin, modules)
 }
 
 /// Extracts the vmlinux; one that QEMU cannot boot is not kept.
-fn extract(image: Image, vmlinux: &Path) -> Result<Option<Noted>> {
+fn extract(image: Image, vmlinux: &Path) -> Result<()> {
     image.extract(vmlinux)?;
     if Vmlinux::open(vmlinux)?.has_pvh_entry() {
-        return Noted::of(vmlinux).map(Some);
+        return Ok(());
     }
-    fs::remove_file(vmlinux).map_err(Error::write(vmlinux))?;
-    Ok(None)
+    fs::remove_file(vmlinux).map_err(Error::write(vmlinux))
 }
 
 fn names(debs: &[Deb]) -> String {
@@ -250,6 +109,19 @@ impl<'a> Unpacking<'a> {
             self.modules.push((size, module.to_owned()));
         }
         Ok(())
+    }
+
+    fn count_modules(&self) -> usize {
+        let names = self.modules.iter();
+        names
+            .filter(|(_, path)| ModuleName::of_file(path).is_some())
+            .count()
+    }
+
+    fn write_list(&mut self) -> Result<()> {
+        let folder = self.folder.join(MODULES);
+        self.make_parent(&folder.join("list"))?;
+        index::write_list(&folder, &self.modules)
     }
 
     fn make_parent(&mut self, target: &Path) -> Result<()> {
@@ -336,7 +208,7 @@ pub(crate) mod tests {
     #[rstest]
     #[case::image(IMAGE)]
     #[case::vmlinux(VMLINUX)]
-    #[case::record(RECORD)]
+    #[case::record("kernel.json")]
     fn a_cut_file_is_noticed(#[case] name: &str) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("linux-image.deb");
@@ -355,7 +227,7 @@ pub(crate) mod tests {
         let path = folder.path().join("linux-doc.deb");
         write_deb(&path, &[("./usr/share/doc/x", b"x")]);
         let error = unpack(&[Deb::untrusted(&path)], folder.path(), origin(), &|_| ()).unwrap_err();
-        let sentence = "the packages of linux-doc.deb hold no kernel image\n(name another build)";
+        let sentence = "no kernel image is in linux-doc.deb\n(name another build, or all packages of this one)";
         assert_eq!(error.to_string(), sentence);
     }
 

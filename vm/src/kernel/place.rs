@@ -102,7 +102,7 @@ impl Parts {
         })
     }
 
-    /// Adds what lies around a single image in a root file system or an unpacked package.
+    /// Adds what lies around a single image in a root file system, an unpacked package or a build tree.
     pub(crate) fn look_around(&mut self, release: &str) {
         let Some(path) = self.image.as_ref().or(self.vmlinux.as_ref()) else {
             return;
@@ -117,6 +117,11 @@ impl Parts {
         if folder.ends_with(Path::new("lib/modules").join(release)) {
             self.configs.push(folder.join("config"));
             self.modules.push(Place::Folder(folder.to_owned()));
+        }
+        let tree = folder.ancestors().find(|tree| is_built_tree(tree));
+        if let Some(tree) = tree {
+            self.configs.push(tree.join(".config"));
+            self.modules.push(Place::BuildTree(tree.to_owned()));
         }
         if folder.ends_with("boot")
             && let Some(root) = folder.parent()
@@ -144,6 +149,11 @@ impl Parts {
     }
 }
 
+/// Whether a folder is a kernel build tree that was built in.
+fn is_built_tree(folder: &Path) -> bool {
+    folder.join("modules.builtin").is_file() && folder.join("include/config").is_dir()
+}
+
 /// Finds the modules for a release in a folder that the user named: `/lib/modules/RELEASE` itself, what has it below,
 /// a build tree, or any folder with modules.
 pub(crate) fn find_modules(folder: &Path, release: &str) -> Result<Place> {
@@ -155,8 +165,7 @@ pub(crate) fn find_modules(folder: &Path, release: &str) -> Result<Place> {
         }
     }
     let others = releases(&folder.join("lib/modules"));
-    let is_tree = folder.join("modules.order").is_file() && folder.join("Kbuild").is_file();
-    let place = if is_tree {
+    let place = if is_built_tree(folder) {
         Place::BuildTree(folder.to_owned())
     } else {
         Place::Folder(folder.to_owned())
@@ -233,6 +242,24 @@ mod tests {
         assert_eq!(parts.modules(), Some(Place::Folder(folder)));
         let error = Parts::of_installed(root.path(), "7.4").unwrap_err();
         assert!(error.to_string().contains("boot/vmlinuz-7.4"), "{error}");
+    }
+
+    #[test]
+    fn an_image_inside_of_a_build_tree_has_its_modules() {
+        let tree = tempfile::tempdir().unwrap();
+        for file in [
+            "arch/x86/boot/bzImage",
+            "modules.builtin",
+            "include/config/kernel.release",
+            ".config",
+        ] {
+            touch(tree.path().join(file));
+        }
+        let mut parts = Parts::of(&tree.path().join("arch/x86/boot/bzImage")).unwrap();
+        parts.look_around("7.4.0");
+        let root = fs::canonicalize(tree.path()).unwrap();
+        assert_eq!(parts.modules(), Some(Place::BuildTree(root.clone())));
+        assert_eq!(parts.config(), Some(&root.join(".config")));
     }
 
     #[test]

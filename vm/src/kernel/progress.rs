@@ -30,8 +30,8 @@ pub enum Progress {
     },
     /// Another run is doing what is needed; it is awaited.
     Waiting {
-        /// The kernel's release.
-        release: String,
+        /// What is awaited, as it would stand behind "waiting for".
+        what: String,
     },
     /// A kernel in the cache is broken and is fetched again.
     Torn {

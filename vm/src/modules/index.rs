@@ -120,12 +120,16 @@ fn listed(root: &Path) -> Result<BTreeMap<ModuleName, ModuleFile>> {
     Ok(files)
 }
 
-/// The modules of a build tree, from the list that the build leaves; where there is none, the tree is searched.
+/// The modules of a build tree, from the list that the build leaves. A kernel without modules has none, but lists what is
+/// built in; where no list is at all, the tree is searched.
 fn ordered(root: &Path) -> Result<BTreeMap<ModuleName, ModuleFile>> {
-    let lines = read_lines(&root.join("modules.order"))?;
-    if lines.is_empty() {
+    let is_listed = ["modules.order", "modules.builtin"]
+        .iter()
+        .any(|list| root.join(list).is_file());
+    if !is_listed {
         return walk(root);
     }
+    let lines = read_lines(&root.join("modules.order"))?;
     let mut files = BTreeMap::new();
     for line in lines {
         // Some kernels list objects, and some put the place of installation before the path.
@@ -219,6 +223,17 @@ mod tests {
         let file = index.file(&ModuleName::new("netconsole")).unwrap();
         assert_eq!(file.path, folder.path().join("drivers/net/netconsole.ko"));
         assert_eq!(file.below, Path::new("kernel/drivers/net/netconsole.ko"));
+    }
+
+    #[test]
+    fn a_kernel_without_modules_has_what_is_built_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = "kernel/drivers/net/netconsole.ko\n";
+        fs::write(folder.path().join("modules.builtin"), list).unwrap();
+        touch(&folder.path().join("samples/a.ko"));
+        let index = Index::read(&Place::BuildTree(folder.path().to_owned())).unwrap();
+        assert!(index.is_builtin(&ModuleName::new("netconsole")));
+        assert_eq!(index.names().count(), 0);
     }
 
     #[test]

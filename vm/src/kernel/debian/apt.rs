@@ -2,6 +2,7 @@
 //! proxies, and touches nothing of the machine's own state.
 
 use std::{
+    cell::Cell,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    cache::staging::write_whole,
     error::{Error, Result},
     kernel::{
         debian::{
@@ -45,8 +47,8 @@ impl Apt {
         let apt = Self {
             folder: folder.to_owned(),
         };
-        let path = apt.folder.join("apt.conf");
-        fs::write(&path, apt.configuration()).map_err(Error::write(path))?;
+        // Other runs may be about to read it.
+        write_whole(&apt.folder.join("apt.conf"), apt.configuration().as_bytes())?;
         Ok(apt)
     }
 
@@ -86,11 +88,12 @@ pkgCacheFile::Generate "false";
     /// Fetches the lists of packages of all suites of a mirror. A suite that the mirror does not have is no error;
     /// a mirror that cannot be reached is.
     pub(crate) fn update(&self, mirror: &Mirror) -> Result<()> {
-        let path = self.folder.join("sources.list");
-        fs::write(&path, mirror.sources_list()).map_err(Error::write(path))?;
+        let sources = self.folder.join("sources.list");
+        write_whole(&sources, mirror.sources_list().as_bytes())?;
         let mut command = self.command("apt-get");
         command.args(["--quiet", "update"]);
-        let ended = parent::run(command, &|| ())?;
+        let lists = self.folder.join("lists");
+        let ended = parent::run(command, &|| size(&lists) + size(&lists.join("partial")))?;
         let is_answer = |line: &str| line.starts_with("Get:") || line.starts_with("Hit:");
         if ended.status.success() || ended.output.lines().any(is_answer) {
             return check_disk(&ended, &self.folder);
@@ -119,7 +122,7 @@ pkgCacheFile::Generate "false";
     }
 
     /// Reads a list line by line, however apt keeps it.
-    pub(crate) fn read_list(&self, path: &Path, mut each: impl FnMut(&str)) -> Result<()> {
+    pub(crate) fn read_list(&self, path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
         let mut command = self.command(HELPER);
         command.arg("cat-file").arg(path);
         let shown = parent::show(&command);
@@ -137,9 +140,13 @@ pkgCacheFile::Generate "false";
             .take()
             .expect("the output was asked to be piped");
         let mut reader = BufReader::with_capacity(1 << 16, stdout);
-        let mut line = String::new();
-        while reader.read_line(&mut line).map_err(Error::read(path))? > 0 {
-            each(line.trim_end_matches('\n'));
+        let mut line = Vec::new();
+        while reader
+            .read_until(b'\n', &mut line)
+            .map_err(Error::read(path))?
+            > 0
+        {
+            each(line.strip_suffix(b"\n").unwrap_or(&line));
             line.clear();
         }
         child.wait().map_err(Error::read(path))?;
@@ -154,27 +161,27 @@ pkgCacheFile::Generate "false";
             .args(["download-file", &package.uri])
             .arg(to)
             .arg(hash);
-        let shown = parent::show(&command);
-        let tell = |done| {
-            observer(Progress::Downloading {
-                package: package.name.clone(),
-                done,
-                total: package.size,
-            });
+        let told = Cell::new(u64::MAX);
+        let glance = || {
+            let done = fs::metadata(to).map_or(0, |metadata| metadata.len());
+            if told.replace(done) != done {
+                observer(Progress::Downloading {
+                    package: package.name.clone(),
+                    done,
+                    total: package.size,
+                });
+            }
+            done
         };
-        tell(0);
-        let glance = || tell(fs::metadata(to).map_or(0, |metadata| metadata.len()));
+        glance();
         let ended = parent::run(command, &glance)?;
         check_disk(&ended, to)?;
-        let length = fs::metadata(to).map_or(0, |metadata| metadata.len());
-        if ended.status.success() && length == package.size {
-            tell(length);
+        if glance() == package.size && ended.status.success() {
             return Ok(());
         }
-        Err(Error::Command {
-            command: shown,
-            status: ended.status,
-            said: ended.last_lines(),
+        Err(Error::Download {
+            package: package.name.clone(),
+            said: complaints(&ended),
         })
     }
 
@@ -184,9 +191,19 @@ pkgCacheFile::Generate "false";
             .env("LC_ALL", "C")
             .arg("--config-file")
             .arg(self.folder.join("apt.conf"))
+            // Said again, so that no fault of the file lets apt work on the machine's own state.
+            .args(["-o", &format!("Dir::State={}", self.folder.display())])
+            .args(["-o", &format!("Dir::Cache={}/cache", self.folder.display())])
             .current_dir(&self.folder);
         command
     }
+}
+
+/// The size of all files of a folder.
+fn size(folder: &Path) -> u64 {
+    let listing = fs::read_dir(folder).into_iter().flatten().flatten();
+    let metadata = listing.filter_map(|item| item.metadata().ok());
+    metadata.map(|metadata| metadata.len()).sum()
 }
 
 /// Finds a full disk in what apt says.

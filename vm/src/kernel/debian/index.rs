@@ -4,12 +4,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::PathBuf,
+    thread,
     time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cache::{Cache, lock_patiently, staging::write_whole},
     error::{Error, Result},
     kernel::{
         debian::{
@@ -37,6 +39,9 @@ const EMPTY: u64 = 1_000;
 /// What a kernel takes beside its packages' content, when its vmlinux has been extracted; in bytes.
 const EXTRACTED: u64 = 100_000_000;
 
+/// What the archive's lists take while they are fetched, in bytes.
+const LISTS: u64 = 200_000_000;
+
 /// A package as the archive's list describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Package {
@@ -57,9 +62,8 @@ impl Package {
         (starts_with_digit && split_release(release).is_some()).then_some(release)
     }
 
-    fn holds_an_image(&self) -> bool {
-        let is_image = PARTS[..2].iter().any(|part| self.name.starts_with(part));
-        is_image && self.installed >= EMPTY
+    fn is_full(&self, part: &str) -> bool {
+        self.name.starts_with(part) && self.installed >= EMPTY
     }
 }
 
@@ -93,14 +97,19 @@ impl Index {
     /// Takes the index that was made before, if it is of this mirror and younger than `age`; else makes it. Runs at
     /// the same time wait for each other.
     pub(crate) fn obtain(
-        apt: &Apt,
+        (apt, cache): (&Apt, &Cache),
         mirror: &Mirror,
         age: Duration,
         observer: Observer,
     ) -> Result<Self> {
         let gate = apt.folder().join("gate");
         let lock = File::create(&gate).map_err(Error::write(&gate))?;
-        lock.lock().map_err(Error::write(&gate))?;
+        let waiting = || {
+            observer(Progress::Waiting {
+                what: "the archive's lists".to_owned(),
+            });
+        };
+        lock_patiently(&lock, &waiting).map_err(Error::write(&gate))?;
         let path = apt.folder().join("index.json");
         if let Some(index) = Self::remembered(&path, mirror, age) {
             return Ok(index);
@@ -108,14 +117,11 @@ impl Index {
         observer(Progress::Listing {
             mirror: mirror.uri().to_owned(),
         });
+        cache.needs_room(LISTS)?;
         apt.update(mirror)?;
         let index = Self::read(apt, mirror)?;
         let text = serde_json::to_vec(&index).expect("an index is plain data");
-        let staged = tempfile::NamedTempFile::new_in(apt.folder()).map_err(Error::write(&path))?;
-        fs::write(staged.path(), text).map_err(Error::write(&path))?;
-        staged
-            .persist(&path)
-            .map_err(|error| Error::write(&path)(error.error))?;
+        write_whole(&path, &text)?;
         Ok(index)
     }
 
@@ -132,13 +138,19 @@ impl Index {
             packages: Vec::new(),
             skipped: Vec::new(),
         };
-        for suite in mirror.suites() {
-            let Some(path) = apt.list(&suite) else {
-                index.skipped.push(suite.name);
-                continue;
-            };
-            let mut stanza = Stanza::new(&suite);
-            apt.read_list(&path, |line| index.packages.extend(stanza.line(line)))?;
+        let suites = mirror.suites();
+        let lists = thread::scope(|scope| {
+            let read = |suite| scope.spawn(move || packages(apt, suite));
+            let readers: Vec<_> = suites.iter().map(read).collect();
+            let join =
+                |reader: thread::ScopedJoinHandle<_>| reader.join().expect("no reader panics");
+            readers.into_iter().map(join).collect::<Result<Vec<_>>>()
+        })?;
+        for (suite, packages) in suites.into_iter().zip(lists) {
+            match packages {
+                Some(packages) => index.packages.extend(packages),
+                None => index.skipped.push(suite.name),
+            }
         }
         let key = |package: &Package| (package.name.clone(), package.version.clone());
         index.packages.sort_by_key(key);
@@ -162,10 +174,9 @@ impl Index {
                 packages.push(package.clone());
             }
         }
-        let is_kernel = |packages: &Vec<Package>| packages.iter().any(Package::holds_an_image);
         builds
             .into_iter()
-            .filter(|(_, packages)| is_kernel(packages))
+            .filter(|(_, packages)| is_complete(packages))
             .map(|((release, version), packages)| Build {
                 release: release.to_owned(),
                 version: version.to_owned(),
@@ -210,9 +221,26 @@ impl Index {
     }
 }
 
+/// Whether packages hold an image and modules. The archive drops old modules before the image that needs them.
+fn is_complete(packages: &[Package]) -> bool {
+    let has = |part| packages.iter().any(|package| package.is_full(part));
+    has("linux-image-") || has("linux-binary-") && has("linux-modules-")
+}
+
 fn series(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// The packages of kernels in a suite; none where its list could not be had.
+fn packages(apt: &Apt, suite: &Suite) -> Result<Option<Vec<Package>>> {
+    let Some(path) = apt.list(suite) else {
+        return Ok(None);
+    };
+    let mut packages = Vec::new();
+    let mut stanza = Stanza::new(suite);
+    apt.read_list(&path, |line| packages.extend(stanza.line(line)))?;
+    Ok(Some(packages))
 }
 
 /// A stanza of a list of packages while it is read.
@@ -230,23 +258,23 @@ impl Stanza {
     }
 
     /// Takes a line; at the end of a kernel's stanza, the package comes out.
-    fn line(&mut self, line: &str) -> Option<Package> {
+    fn line(&mut self, line: &[u8]) -> Option<Package> {
         if line.is_empty() {
             return self
                 .package
                 .take()
                 .filter(|package| !package.uri.is_empty());
         }
-        if let Some(name) = line.strip_prefix("Package: ") {
+        if let Some(name) = line.strip_prefix(b"Package: ") {
             let package = Package {
-                name: name.to_owned(),
+                name: String::from_utf8_lossy(name).into_owned(),
                 ..Package::default()
             };
             self.package = package.release().is_some().then_some(package);
             return None;
         }
         let package = self.package.as_mut()?;
-        let (key, value) = line.split_once(": ")?;
+        let (key, value) = std::str::from_utf8(line).ok()?.split_once(": ")?;
         match key {
             "Version" => value.clone_into(&mut package.version),
             "Filename" => package.uri = format!("{}/{value}", self.archive),
@@ -331,6 +359,8 @@ mod tests {
             package("linux-modules-7.3.4+deb13-amd64", "7.3.4-1", 106_000),
             package("linux-base-7.3.4+deb13-amd64", "7.3.4-1", 500),
             package("linux-modules-7.3.3+deb13-amd64", "7.3.3-1", 106_000),
+            package("linux-image-7.3.5+deb13-amd64", "7.3.5-1", 15),
+            package("linux-binary-7.3.5+deb13-amd64", "7.3.5-1", 14_000),
         ]);
         let expected = Some(("7.3.4+deb13-amd64".to_owned(), 4));
         assert_eq!(newest(&index, "7.3"), expected);
@@ -348,7 +378,8 @@ mod tests {
                     Source: linux-signed-amd64 (6.1.192+2)\nVersion: 6.1.192-2\nInstalled-Size: 400000\n\
                     Filename: pool/main/l/image.deb\nSize: 70550672\nSHA256: abc\n\n";
         let packages: Vec<Package> = list
-            .split('\n')
+            .as_bytes()
+            .split(|&byte| byte == b'\n')
             .filter_map(|line| stanza.line(line))
             .collect();
         assert_eq!(packages.len(), 1);
