@@ -81,7 +81,7 @@ fn tell(progress: Progress) {
         }
         Progress::Unpacking { package } => format!("unpacking {package}"),
         Progress::Extracting { release } => format!("extracting the kernel {release}"),
-        Progress::Waiting { release } => format!("waiting for another run that is at {release}"),
+        Progress::Waiting { what } => format!("waiting for another run that is at {what}"),
         Progress::Torn { release } => {
             format!("the cached kernel {release} is torn: it is fetched again")
         }
