@@ -47,7 +47,7 @@ impl Boot<'_> {
             initramfs: Some(self.initramfs),
             cards,
             inherited: &[],
-            deadline,
+            within: self.within,
         };
         let mut qemu = Qemu::start(self.machine, start).await?;
         let why = match timeout_at(deadline, self.first_answer(&mut qemu)).await {
@@ -86,7 +86,7 @@ impl Boot<'_> {
             initramfs: Some(self.initramfs),
             cards,
             inherited: &[],
-            deadline: Instant::now() + within,
+            within,
         };
         let mut qemu = Qemu::start(&machine, start).await?;
         let came_up = matches!(timeout(within, qemu.channel.ready()).await, Ok(Ok(())));

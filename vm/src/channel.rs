@@ -134,14 +134,15 @@ impl Channel {
 
     async fn receive(&mut self) -> Result<&[u8], ChannelError> {
         let room = LINE_LIMIT.saturating_sub(self.line.len() as u64);
-        let read = (&mut self.reader)
+        (&mut self.reader)
             .take(room)
             .read_until(b'\n', &mut self.line)
-            .await;
-        let read = read.map_err(ChannelError::Connection)?;
+            .await
+            .map_err(ChannelError::Connection)?;
         match self.line.as_slice() {
             [line @ .., b'\n'] => Ok(line.strip_suffix(b"\r").unwrap_or(line)),
-            _ if read == 0 && room > 0 => Err(ChannelError::Closed),
+            // Less than asked for, and no end of a line: what broke off is no answer.
+            _ if (self.line.len() as u64) < LINE_LIMIT => Err(ChannelError::Closed),
             _ => Err(self.garbage()),
         }
     }

@@ -24,7 +24,7 @@ use tokio::{
     net::UnixStream,
     process::{Child, ChildStderr, Command},
     task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 
 use crate::{
@@ -128,8 +128,8 @@ pub(crate) struct Start<'a> {
     pub(crate) cards: Vec<OwnedFd>,
     /// Descriptors of ours that it inherits.
     pub(crate) inherited: &'a [RawFd],
-    /// When its monitor must have answered.
-    pub(crate) deadline: Instant,
+    /// How long its monitor may take to answer.
+    pub(crate) within: Duration,
 }
 
 /// QEMU's process. Killed and waited for when dropped, so that nothing of it outlives the value.
@@ -233,8 +233,7 @@ impl Qemu {
         let mut process = spawn(&program, &arguments, kept)?;
         drop((monitor_far, channel_far, start.cards, initramfs));
         let command = pasteable(&program, &arguments);
-        let begun = Instant::now();
-        let qmp = match timeout_at(start.deadline, Qmp::connect(monitor)).await {
+        let qmp = match timeout(start.within, Qmp::connect(monitor)).await {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed | QmpError::Connection(_))) => {
                 return Err(died_at_once(&program, &mut process, command).await);
@@ -242,7 +241,7 @@ impl Qemu {
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => {
                 return Err(QemuError::Hung {
-                    within: start.deadline - begun,
+                    within: start.within,
                     stderr: process.stderr.text(),
                     command,
                 });
@@ -378,7 +377,9 @@ async fn said_version(program: &Path) -> Option<((u64, u64), String)> {
         .kill_on_drop(true);
     let output = timeout(MANNERS_WITHIN, command.output()).await.ok()?.ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.split_once("version ")?.1.split_whitespace().next()?;
+    let text = text.split_once("version ")?.1;
+    let numeric = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let version = text.split(|letter| !numeric(letter)).next()?;
     let mut numbers = version.split('.').map(|number| number.parse().ok());
     Some(((numbers.next()??, numbers.next()??), version.to_owned()))
 }

@@ -182,13 +182,14 @@ impl Qmp {
     /// Reads one line into a buffer of its own, so that a cancelled read loses nothing.
     async fn receive(&mut self) -> Result<Value, QmpError> {
         let room = LINE_LIMIT - self.line.len() as u64;
-        let read = (&mut self.reader)
+        (&mut self.reader)
             .take(room)
             .read_until(b'\n', &mut self.line)
             .await
             .map_err(QmpError::Connection)?;
         if self.line.last() != Some(&b'\n') {
-            return Err(if read == 0 && (self.line.len() as u64) < LINE_LIMIT {
+            // Less than asked for, and no end of a line: QEMU broke off.
+            return Err(if (self.line.len() as u64) < LINE_LIMIT {
                 QmpError::Closed
             } else {
                 self.garbage()

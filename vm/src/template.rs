@@ -18,11 +18,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::{
-    io::AsyncReadExt,
-    net::UnixStream,
-    time::{Instant, timeout},
-};
+use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
 
 use crate::{
     boot::{Boot, unplugged},
@@ -394,7 +390,7 @@ async fn restore(
         initramfs: None,
         cards,
         inherited: &[state.as_raw_fd()],
-        deadline: Instant::now() + MOVED_WITHIN,
+        within: MOVED_WITHIN,
     };
     let mut qemu = Qemu::start(machine, start).await?;
     match timeout(MOVED_WITHIN, revive(&mut qemu, &state)).await {

@@ -24,7 +24,7 @@ fn a_kernel_that_panics_shows_its_last_lines(#[values("--cold", "--jobs=1")] how
     let assert = home.play(&scenario, &[how]).code(3);
     let (output, _) = said(&assert);
     for sentence in [
-        "error   scenario  debian:6.1",
+        "error   work/scenario  debian:6.1",
         "the kernel did not come up: it ended its machine, as a kernel does that panics",
         "its console ends with",
         "Kernel panic - not syncing: VFS: Unable to mount root fs",
@@ -57,7 +57,8 @@ fn a_kernel_that_has_its_console_on_the_channel_is_told_so() {
     let (output, _) = said(&assert);
     let code = assert.get_output().status.code();
     assert!(matches!(code, Some(1 | 3)), "{output}");
-    let sentence = "its first serial port is the channel: neither its console nor a program may use it";
+    let sentence =
+        "its first serial port is the channel: neither its console nor a program may use it";
     assert!(output.contains(sentence), "{output}");
 }
 
@@ -66,5 +67,8 @@ fn a_deadline_is_a_duration() {
     let home = Home::without_kernels();
     let assert = home.run(["run", "x.toml", "--boot-within", "soon"]).code(2);
     let (_, errors) = said(&assert);
-    assert!(errors.contains("it is no duration like `90s` or `3m`"), "{errors}");
+    assert!(
+        errors.contains("it is no duration like `90s` or `3m`"),
+        "{errors}"
+    );
 }

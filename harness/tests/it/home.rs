@@ -50,7 +50,12 @@ pub fn kernel_folder() -> PathBuf {
     let mut folders: Vec<PathBuf> = fs::read_dir(shelf)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("debian_6.1."))
+        .filter(|path| {
+            path.file_name()
+                .unwrap()
+                .to_string_lossy()
+                .starts_with("debian_6.1.")
+        })
         .collect();
     folders.sort();
     folders.pop().unwrap()
@@ -66,7 +71,11 @@ impl Home {
     /// With an empty cache but for the machine's kernels.
     pub fn new() -> Self {
         let home = Self::without_kernels();
-        symlink(machine_cache().join("kernels"), home.cache().join("kernels")).unwrap();
+        symlink(
+            machine_cache().join("kernels"),
+            home.cache().join("kernels"),
+        )
+        .unwrap();
         home
     }
 
@@ -162,7 +171,9 @@ impl Home {
         let mark = format!("{MARK}={}", self.path().display()).into_bytes();
         let ours = |id: u32| {
             let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|word| word == mark)
+            environment
+                .split(|byte| *byte == 0)
+                .any(|word| word == mark)
         };
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -228,7 +239,9 @@ impl Process {
 
     fn is(&self, name: &str) -> bool {
         let program = self.command.split(' ').next().unwrap_or_default();
-        Path::new(program).file_name().is_some_and(|file| file == name)
+        Path::new(program)
+            .file_name()
+            .is_some_and(|file| file == name)
     }
 }
 
@@ -251,8 +264,12 @@ pub fn said(assert: &Assert) -> (String, String) {
 /// Whether a test that needs `what` can go on here; where CI says that nothing may be left out, it must.
 #[track_caller]
 pub fn missing(what: &str) {
-    let no_skip = env::var_os("LASTWORDS_NO_SKIP").is_some_and(|value| value != "0" && !value.is_empty());
-    assert!(!no_skip, "this test needs {what}, and LASTWORDS_NO_SKIP is set");
+    let no_skip =
+        env::var_os("LASTWORDS_NO_SKIP").is_some_and(|value| value != "0" && !value.is_empty());
+    assert!(
+        !no_skip,
+        "this test needs {what}, and LASTWORDS_NO_SKIP is set"
+    );
     eprintln!("left out: this test needs {what}");
 }
 

@@ -3,7 +3,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Stdio, time::Duration};
 
 use assert_cmd::assert::Assert;
-use nix::{sys::signal::{Signal, kill}, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use rstest::rstest;
 
 use crate::home::{HELLO, Home, said};
@@ -48,7 +51,11 @@ fn with(home: &Home, script: &str, arguments: &[&str]) -> Assert {
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let scenario = home.scenario("hello", HELLO);
     let mut command = home.command();
-    command.arg("run").arg(scenario).args(arguments).env("PATH", path);
+    command
+        .arg("run")
+        .arg(scenario)
+        .args(arguments)
+        .env("PATH", path);
     let assert = assert_cmd::Command::from_std(command)
         .timeout(Duration::from_secs(60))
         .assert();
@@ -61,7 +68,10 @@ fn that_is_not_installed_is_named_with_the_remedy() {
     let home = Home::new();
     let scenario = home.scenario("hello", HELLO);
     let mut command = home.command();
-    command.arg("run").arg(scenario).env("PATH", home.path().join("empty"));
+    command
+        .arg("run")
+        .arg(scenario)
+        .env("PATH", home.path().join("empty"));
     let assert = assert_cmd::Command::from_std(command).assert().code(3);
     assert.stdout("").stderr(
         "lastwords: `qemu-system-x86_64` is not on the PATH\n(install it: `apt-get install qemu-system-x86`)\n",
@@ -71,9 +81,15 @@ fn that_is_not_installed_is_named_with_the_remedy() {
 #[rstest]
 #[case::by_its_monitor(OLD, "QEMU 4.0.1 is too old\n    (install QEMU 6.0 or later)")]
 #[case::by_its_arguments(OLDER, "QEMU 2.11.1 is too old\n    (install QEMU 6.0 or later)")]
-#[case::that_dies_at_once(BROKEN, "QEMU ended (exit status: 1): qemu-system-x86_64: could not load PC BIOS")]
+#[case::that_dies_at_once(
+    BROKEN,
+    "QEMU ended (exit status: 1): qemu-system-x86_64: could not load PC BIOS"
+)]
 #[case::that_stays_silent(SILENT, "QEMU's monitor did not answer within 2s: waiting for Godot")]
-#[case::that_speaks_no_qmp(BABBLING, "QEMU's monitor sent what is not QMP: `SeaBIOS (version 1.16.2)")]
+#[case::that_speaks_no_qmp(
+    BABBLING,
+    "QEMU's monitor sent what is not QMP: `SeaBIOS (version 1.16.2)"
+)]
 fn that_is_of_no_use_ends_without_a_verdict(
     #[case] script: &str,
     #[case] sentence: &str,
@@ -83,7 +99,10 @@ fn that_is_of_no_use_ends_without_a_verdict(
     let assert = with(&home, script, &[how, "--boot-within", "2s"]).code(3);
     let (output, _) = said(&assert);
     assert!(output.contains(sentence), "{output}");
-    assert!(output.contains("0 passed, 0 failed, 1 without a verdict"), "{output}");
+    assert!(
+        output.contains("0 passed, 0 failed, 1 without a verdict"),
+        "{output}"
+    );
 }
 
 /// A machine that ran out of memory kills QEMU: nothing is said about the kernel then.
