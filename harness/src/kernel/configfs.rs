@@ -29,18 +29,22 @@ fn one(root: &Path, change: &ConfigfsChange) -> Result<(), Refusal> {
         ),
         ConfigfsChange::Write(name, value) => (
             format!("echo {value} > {}", path(name).display()),
+            store(&path(name), &format!("{value}\n")),
+        ),
+        ConfigfsChange::WriteExactly(name, value) => (
+            format!("echo -n {value} > {}", path(name).display()),
             store(&path(name), value),
         ),
     };
     done.map_err(|error| Refusal::by_kernel(doing, &error))
 }
 
-/// One write(2), as `echo` does it, the newline included: an attribute takes what one write gives it.
+/// One write(2), as `echo` does it: an attribute takes what one write gives it.
 fn store(path: &Path, value: &str) -> io::Result<()> {
     fs::OpenOptions::new()
         .write(true)
         .open(path)?
-        .write_all(format!("{value}\n").as_bytes())
+        .write_all(value.as_bytes())
 }
 
 /// Loads configfs and netconsole and mounts configfs, where that is still to be done.

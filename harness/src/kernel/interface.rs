@@ -28,6 +28,10 @@ pub(crate) async fn configure(
         let changed = handle.link().set(change.build()).execute().await;
         changed.map_err(|error| netlink(&doing, error))?;
     }
+    // Without addresses of its own IPv6 only adds talk, on the wire and in the log.
+    if !addresses.iter().any(|net| net.addr().is_ipv6()) {
+        let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/disable_ipv6"), "1");
+    }
     // An address must be usable at once: no duplicate address detection in a lab that gives each address once.
     let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0");
     for net in addresses {

@@ -76,6 +76,8 @@ pub(crate) enum ConfigfsChange {
     Remove(String),
     /// `echo VALUE > PATH`.
     Write(String, String),
+    /// `echo -n VALUE > PATH`: where each byte counts.
+    WriteExactly(String, String),
 }
 
 /// What came of a request.

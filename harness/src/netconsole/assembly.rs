@@ -121,35 +121,13 @@ impl Assembly {
                 body,
                 mut pieces,
             } => {
-                let unfragmented = Header {
-                    fragment: None,
-                    ..header.clone()
-                };
-                let bytes =
-                    header_length(&pieces.payloads[0], unfragmented.fragment, header.fragment)
-                        + body.len();
-                let alone = pieces
-                    .faults
-                    .iter()
-                    .any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
-                if body.len() < total && !alone {
-                    pieces.faults.push(Fault::FragmentLost {
-                        offset: body.len(),
-                        total,
-                    });
-                } else if body.len() == total && bytes <= MOST_BYTES {
-                    pieces.faults.push(Fault::FragmentNeedless { bytes });
-                }
-                if body.len() >= total {
-                    pieces.check_end(&body, bytes);
-                }
-                Some(Message::extended(
-                    header,
-                    body,
-                    pieces.payloads,
-                    pieces.frames,
-                    pieces.faults,
-                ))
+                pieces.check_whole(&header, &body, total);
+                let Pieces {
+                    payloads,
+                    frames,
+                    faults,
+                } = pieces;
+                Some(Message::extended(header, body, payloads, frames, faults))
             }
         }
     }
@@ -181,46 +159,44 @@ impl Assembly {
         else {
             return false;
         };
+        let (
+            total,
+            Fragment {
+                offset,
+                total: later,
+            },
+        ) = (*total, fragment);
         pieces.push(frame, payload);
-        if fragment.total != *total {
+        if later != total {
             pieces.faults.push(Fault::FragmentTotal {
-                first: *total,
-                later: fragment.total,
+                first: total,
+                later,
             });
         }
-        let alone = pieces
-            .faults
-            .iter()
-            .any(|fault| matches!(fault, Fault::FragmentAlone { .. }));
         let end = body.len();
-        match fragment.offset.cmp(&end) {
-            _ if alone => body.extend_from_slice(bytes),
-            std::cmp::Ordering::Equal => body.extend_from_slice(bytes),
-            std::cmp::Ordering::Less => pieces.faults.push(Fault::FragmentOverlap {
-                offset: fragment.offset,
-                end,
-            }),
-            std::cmp::Ordering::Greater => {
-                pieces.faults.push(Fault::FragmentLost {
-                    offset: end,
-                    total: *total,
-                });
-                body.extend_from_slice(bytes);
+        if offset < end && !pieces.is_alone() {
+            pieces.faults.push(Fault::FragmentOverlap { offset, end });
+        } else {
+            if offset > end && !pieces.is_alone() {
+                pieces
+                    .faults
+                    .push(Fault::FragmentLost { offset: end, total });
             }
+            body.extend_from_slice(bytes);
         }
-        let reached = fragment.offset.saturating_add(bytes.len());
-        if reached > *total {
+        let reached = offset.saturating_add(bytes.len());
+        if reached > total {
             pieces.faults.push(Fault::FragmentOverrun {
                 end: reached,
-                total: *total,
+                total,
             });
-        } else if reached < *total && payload.len() != MOST_BYTES {
+        } else if reached < total && payload.len() != MOST_BYTES {
             pieces.faults.push(Fault::FragmentShort {
-                offset: fragment.offset,
+                offset,
                 bytes: payload.len(),
             });
         }
-        reached >= *total || body.len() > LONGEST || pieces.frames.len() > LONGEST / 64
+        reached >= total || body.len() > LONGEST || pieces.frames.len() > LONGEST / 64
     }
 }
 
@@ -235,6 +211,29 @@ impl Pieces {
         self.frames.push(frame);
     }
 
+    /// Whether the first fragment is not the first of its message.
+    fn is_alone(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| matches!(fault, Fault::FragmentAlone { .. }))
+    }
+
+    /// Checks what came of a fragmented message.
+    fn check_whole(&mut self, header: &Header, body: &[u8], total: usize) {
+        let bytes = header_length(&self.payloads[0], header.fragment) + body.len();
+        if body.len() < total && !self.is_alone() {
+            self.faults.push(Fault::FragmentLost {
+                offset: body.len(),
+                total,
+            });
+        } else if body.len() == total && bytes <= MOST_BYTES {
+            self.faults.push(Fault::FragmentNeedless { bytes });
+        }
+        if body.len() >= total {
+            self.check_end(body, bytes);
+        }
+    }
+
     /// An extended message ends with a newline, unless the kernel's buffer was full (2048 bytes, `PRINTK_MESSAGE_MAX`).
     fn check_end(&mut self, body: &[u8], length: usize) {
         if !body.ends_with(b"\n") && length < 2000 {
@@ -244,17 +243,15 @@ impl Pieces {
 }
 
 /// How long the header of the first fragment would be without its `ncfrag`, its `;` included.
-fn header_length(payload: &[u8], without: Option<Fragment>, with: Option<Fragment>) -> usize {
+fn header_length(payload: &[u8], fragment: Option<Fragment>) -> usize {
     let length = payload
         .iter()
         .position(|byte| *byte == b';')
         .map_or(0, |end| end + 1);
-    match (without, with) {
-        (None, Some(Fragment { offset, total })) => {
-            length.saturating_sub(format!(",ncfrag={offset}/{total}").len())
-        }
-        _ => length,
-    }
+    let field = fragment.map_or(0, |Fragment { offset, total }| {
+        format!(",ncfrag={offset}/{total}").len()
+    });
+    length.saturating_sub(field)
 }
 
 /// Whether a datagram that follows a cut message is no tail but begins the next message, so that the tail is lost.

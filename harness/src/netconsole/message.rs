@@ -224,6 +224,17 @@ impl Message {
         }
     }
 
+    /// Whether it is no record, but only the kernel's word that it dropped some: 6.1 sends that by itself.
+    pub(crate) fn is_notice(&self) -> bool {
+        match &self.content {
+            Content::Basic(basic) => {
+                basic.notices > 0
+                    && self.payloads.iter().map(Vec::len).sum::<usize>() == basic.notices
+            }
+            Content::Extended(_) => false,
+        }
+    }
+
     /// How much memory it takes, about.
     pub(crate) fn size(&self) -> usize {
         let body = match &self.content {

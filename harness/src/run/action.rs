@@ -17,6 +17,9 @@ use crate::{
     },
 };
 
+/// How many frames a card, its queue in QEMU (10 000, `net/queue.c`) and its socket hold at most.
+const MOST_PENDING: u64 = 12_000;
+
 /// What came of an action: done, or refused by the kernel.
 type Done = Result<(), Refusal>;
 
@@ -170,7 +173,13 @@ impl Stage<'_> {
             return Ok(Ok(()));
         }
         let change = vec![write(&target.name, "enabled", "1")];
-        self.plain(node, Request::Configfs(change), within).await
+        let done = self.plain(node, Request::Configfs(change), within).await?;
+        if done.is_err()
+            && let Some(state) = self.judge.targets.now(set.target).cloned()
+        {
+            self.declare(set.target, state.settings, false);
+        }
+        Ok(done)
     }
 
     /// The attributes that a `set` writes, in the order in which the kernel takes them.
@@ -297,14 +306,20 @@ impl Stage<'_> {
         }
     }
 
-    /// Waits until all frames that the guest has given its cards are here.
+    /// Waits until all frames that the guest has given its cards are here: until QEMU has nothing more to bring, though
+    /// the lab has read all that it brought. Of a guest that never stops sending, all that it had given by then.
     pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
-        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
-            if let Err(error) = self.lab.drive(guest.qemu.flush()).await {
+        let begun = self.frames;
+        let mut taken = None;
+        while taken != Some(self.frames) && self.frames - begun < MOST_PENDING {
+            taken = Some(self.frames);
+            if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node)
+                && let Err(error) = self.lab.drive(guest.qemu.flush()).await
+            {
                 return Err(self.unanswered(node, error).await);
             }
+            self.drain();
         }
-        self.drain();
         Ok(())
     }
 }
@@ -335,7 +350,7 @@ fn userdata_changes(target: &str, set: &Set, settings: &mut Settings) -> Vec<Con
                 {
                     changes.push(ConfigfsChange::Make(folder.clone()));
                 }
-                changes.push(ConfigfsChange::Write(
+                changes.push(ConfigfsChange::WriteExactly(
                     format!("{folder}/value"),
                     value.clone(),
                 ));

@@ -156,11 +156,17 @@ fn card_mac(index: usize) -> String {
 }
 
 fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
-    let preload = node
+    // In the order of the cards, which so become eth0, eth1, ….
+    let mut preload: Vec<&str> = Vec::new();
+    let drivers = node
         .interfaces
         .iter()
         .flat_map(|interface| drivers(interface.nic));
-    let preload: BTreeSet<&str> = preload.copied().collect();
+    for driver in drivers {
+        if !preload.contains(driver) {
+            preload.push(driver);
+        }
+    }
     let wanted = preload
         .iter()
         .copied()

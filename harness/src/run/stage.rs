@@ -17,6 +17,7 @@ use crate::{
         Error,
         guest::Guest,
         interrupt::Interrupt,
+        targets::SetUp,
         trouble::{Failed, Trouble},
     },
     scenario::{NodeIndex, Scenario, needs::KernelVersion},
@@ -41,6 +42,10 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) logs: BTreeMap<NodeIndex, KeptLog>,
     pub(crate) token: String,
     pub(crate) probes: u64,
+    /// The set-up of targets that is going on.
+    pub(crate) set_up: Option<SetUp>,
+    /// How many frames the lab has brought.
+    pub(crate) frames: u64,
     markers: u64,
 }
 
@@ -117,6 +122,8 @@ impl<'scenario> Stage<'scenario> {
             logs: BTreeMap::new(),
             token,
             probes: 0,
+            set_up: None,
+            frames: 0,
             markers: 0,
         }
     }
@@ -232,13 +239,16 @@ impl<'scenario> Stage<'scenario> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Frame(frame) => self.judge.frame(&Frame {
-                number: frame.number,
-                time: frame.time,
-                link: frame.link,
-                from: frame.node,
-                bytes: frame.bytes.to_vec(),
-            }),
+            Event::Frame(frame) => {
+                self.frames += 1;
+                self.judge.frame(&Frame {
+                    number: frame.number,
+                    time: frame.time,
+                    link: frame.link,
+                    from: frame.node,
+                    bytes: frame.bytes.to_vec(),
+                });
+            }
             Event::PortClosed { node } => {
                 let name = &self.scenario.node(node).name;
                 let fault = format!("the machine of `{name}` ended while the scenario ran");

@@ -33,24 +33,68 @@ struct Planned {
     parameter: String,
 }
 
+/// Numbers and texts of the markers around the set-up of a sender's targets.
+#[derive(Debug, Clone)]
+pub(crate) struct SetUp {
+    /// Printed right before netconsole is loaded: that it is replayed shows that a target is there.
+    before: (u64, String),
+    behind: (u64, String),
+}
+
 impl Stage<'_> {
     /// Sets all targets up: those by module parameter first, since a parameter counts only when the module is loaded.
     pub(crate) async fn set_targets_up(&mut self) -> Result<(), Trouble> {
         let senders: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
         for sender in senders {
-            self.load_targets(sender).await?;
+            self.begin_set_up();
+            self.load_planned(sender).await?;
             let scenario = self.scenario;
             for (index, target) in scenario.targets.iter().enumerate() {
                 if target.on == sender && target.via == Via::Configfs {
                     self.make_target(index, target).await?;
                 }
             }
+            self.end_set_up(sender).await?;
         }
         Ok(())
     }
 
     /// `modprobe netconsole netconsole=…` with all targets of `sender` that are set up so.
     pub(crate) async fn load_targets(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
+        self.begin_set_up();
+        self.load_planned(sender).await?;
+        self.end_set_up(sender).await
+    }
+
+    /// Reserves the markers around a set-up: up to the second, a target sends what is replayed to it, and what the
+    /// kernel says of the set-up itself.
+    fn begin_set_up(&mut self) {
+        let before = self.next_marker();
+        let behind = self.next_marker();
+        self.set_up = Some(SetUp { before, behind });
+    }
+
+    async fn end_set_up(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
+        let Some(SetUp {
+            behind: (_, text), ..
+        }) = self.set_up.take()
+        else {
+            return Ok(());
+        };
+        let request = Request::Batch(vec![printed(text), Request::ReadLog]);
+        let answer = self.ask(sender, &request, WITHIN).await??;
+        self.log(sender, answer);
+        Ok(())
+    }
+
+    /// What a target sends from now on belongs to its set-up.
+    fn belongs_to_set_up(&mut self, index: usize) {
+        if let Some(set_up) = &self.set_up {
+            self.judge.replay_ends(index, set_up.behind.0);
+        }
+    }
+
+    async fn load_planned(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
         let scenario = self.scenario;
         let mut planned = Vec::new();
         for (index, target) in scenario.targets.iter().enumerate() {
@@ -58,23 +102,21 @@ impl Stage<'_> {
                 planned.push(self.plan(index, target).await?);
             }
         }
+        let Some((marker, text)) = self.set_up.as_ref().map(|set_up| set_up.before.clone()) else {
+            return Ok(());
+        };
         if planned.is_empty() {
             return Ok(());
         }
-        let (marker, text) = self.next_marker();
         for plan in &planned {
             if let Some(settings) = &plan.settings {
                 self.declare(plan.index, settings.clone(), true);
-                self.judge.replay_ends(plan.index, marker);
+                self.belongs_to_set_up(plan.index);
             }
         }
         let parameters: Vec<&str> = planned.iter().map(|plan| plan.parameter.as_str()).collect();
         let load = Request::Batch(vec![
-            Request::Kmsg {
-                records: vec![text],
-                level: Some(0),
-                newline: true,
-            },
+            printed(text),
             Request::Load {
                 module: "netconsole".to_owned(),
                 parameters: module_parameter(&parameters.join(";")),
@@ -181,6 +223,9 @@ impl Stage<'_> {
             return Ok(());
         };
         self.declare(index, settings.clone(), target.enabled);
+        if target.enabled {
+            self.belongs_to_set_up(index);
+        }
         let changes = configfs_changes(target, &settings);
         match (
             self.ask(target.on, &Request::Configfs(changes), WITHIN)
@@ -251,9 +296,12 @@ impl Stage<'_> {
                 )
             })
             .collect();
-        changed
-            .into_iter()
-            .for_each(|(index, state)| self.judge.target(index, state));
+        for (index, state) in changed {
+            if carrier {
+                self.judge.traffic.replay_is_over(index);
+            }
+            self.judge.target(index, state);
+        }
     }
 
     /// What the kernel has said of netconsole, its last few lines.
@@ -333,6 +381,15 @@ impl Stage<'_> {
             Ok(other) => Err(Error::Answer(format!("{other:?}")).into()),
             Err(refusal) => Err(refusal.into()),
         }
+    }
+}
+
+/// A marker's line.
+fn printed(text: String) -> Request {
+    Request::Kmsg {
+        records: vec![text],
+        level: Some(0),
+        newline: true,
     }
 }
 
@@ -512,7 +569,7 @@ fn configfs_changes(target: &Target, settings: &Settings) -> Vec<ConfigfsChange>
     }
     for (key, value) in &target.userdata {
         changes.push(ConfigfsChange::Make(format!("{name}/userdata/{key}")));
-        changes.push(ConfigfsChange::Write(
+        changes.push(ConfigfsChange::WriteExactly(
             format!("{name}/userdata/{key}/value"),
             value.clone(),
         ));

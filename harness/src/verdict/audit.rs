@@ -1,13 +1,13 @@
 //! Goes over all that was seen on the wire and finds what no expectation asked about.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     netconsole::{escape::show_start, message::Content, prefix::Style},
     scenario::NodeIndex,
     verdict::{
-        attribution::Form,
         completeness::unsent,
+        course::{Course, Lane, Step},
         fidelity::{Context, Likeness, Texts, compare},
         finding::{Finding, Findings, Kind},
         judge::Judge,
@@ -17,26 +17,6 @@ use crate::{
         userdata,
     },
 };
-
-/// One target's messages of one form along one way, since its registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Lane {
-    target: usize,
-    flow: usize,
-    form: Form,
-    epoch: u32,
-}
-
-/// How far a lane is.
-#[derive(Debug, Default)]
-struct Course {
-    /// The sequence number of the message before.
-    last: Option<u64>,
-    /// How often each record came.
-    counts: HashMap<u64, u64>,
-    /// What must follow, of which record, where a message was cut behind a newline.
-    rest: Option<(u64, Vec<u8>)>,
-}
 
 /// Finds what is wrong in what one sender sent.
 pub(crate) fn audit(judge: &Judge, sender: NodeIndex, findings: &mut Findings) {
@@ -112,18 +92,24 @@ impl Audit<'_, '_> {
             return;
         };
         // What is wrong by itself was found when it came.
-        if !sighting.message.faults.is_empty() {
+        if !sighting.message.faults.is_empty() || sighting.message.is_notice() {
             return;
         }
         self.check_style(sighting);
-        let lane = Lane {
-            target,
-            flow: sighting.flow,
-            form: form(sighting),
-            epoch: sighting.epoch,
-        };
-        if self.continues(lane, sighting) {
-            return;
+        let lane = Lane::of(target, sighting);
+        match self
+            .courses
+            .entry(lane)
+            .or_default()
+            .continue_with(&sighting.message)
+        {
+            Some(true) => return,
+            Some(false) => self.find(
+                Kind::Truncated,
+                sighting,
+                "the message before it was cut at 1000 bytes and the rest did not follow",
+            ),
+            None => {}
         }
         let after = self.courses.entry(lane).or_default().last;
         let (log, texts, release) = (self.log, self.texts, self.release);
@@ -162,7 +148,7 @@ impl Audit<'_, '_> {
                 None
             }
             Likeness::Start { sequence, rest } => {
-                course.rest = Some((sequence, rest));
+                course.rest = Some(rest);
                 Some(sequence)
             }
             Likeness::Record { sequence, userdata } => {
@@ -173,27 +159,6 @@ impl Audit<'_, '_> {
                 Some(sequence)
             }
         }
-    }
-
-    /// Whether a message is the rest of the one before, which was cut right behind a newline.
-    fn continues(&mut self, lane: Lane, sighting: &Sighting) -> bool {
-        let course = self.courses.entry(lane).or_default();
-        let Some((sequence, rest)) = course.rest.take() else {
-            return false;
-        };
-        let bytes = sighting.message.payloads.concat();
-        if let Some(still) = rest.strip_prefix(bytes.as_slice()) {
-            if !still.is_empty() {
-                course.rest = Some((sequence, still.to_vec()));
-            }
-            return true;
-        }
-        self.find(
-            Kind::Truncated,
-            sighting,
-            "the message before it was cut at 1000 bytes and the rest did not follow",
-        );
-        false
     }
 
     fn unfinished(&mut self) {
@@ -252,23 +217,23 @@ impl Audit<'_, '_> {
     /// A record comes once for each target, and after the ones before it.
     fn check_sequence(&mut self, lane: Lane, sighting: &Sighting, sequence: u64) {
         let copies = self.copies(sighting);
-        let course = self.courses.entry(lane).or_default();
-        let count = course.counts.entry(sequence).or_default();
-        *count += 1;
-        let (count, last) = (*count, course.last.replace(sequence));
-        if count > copies {
-            let text = show_start(&sighting.message.text, 60);
-            self.find(
-                Kind::Repeated,
-                sighting,
-                &format!("it sent record {sequence} again: `{text}`"),
-            );
-        } else if let Some(last) = last.filter(|last| *last > sequence) {
-            self.find(
-                Kind::OutOfOrder,
-                sighting,
-                &format!("it sent record {sequence} after record {last}"),
-            );
+        match self.courses.entry(lane).or_default().step(sequence, copies) {
+            Step::On => {}
+            Step::Again => {
+                let text = show_start(&sighting.message.text, 60);
+                self.find(
+                    Kind::Repeated,
+                    sighting,
+                    &format!("it sent record {sequence} again: `{text}`"),
+                );
+            }
+            Step::Back { from } => {
+                self.find(
+                    Kind::OutOfOrder,
+                    sighting,
+                    &format!("it sent record {sequence} after record {from}"),
+                );
+            }
         }
     }
 
@@ -340,13 +305,5 @@ impl Audit<'_, '_> {
                 count: 1,
             },
         );
-    }
-}
-
-fn form(sighting: &Sighting) -> Form {
-    match sighting.message.header() {
-        None => Form::Basic,
-        Some(header) if header.release.is_some() => Form::Release,
-        Some(_) => Form::Extended,
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     netconsole::escape::show_start,
     scenario::{Expect, Order, Pattern},
     verdict::{
-        asked,
+        asked, contiguity,
         finding::Kind,
         judge::{Ending, Judge, Window},
         nearest::{Nearest, nearest},
@@ -53,7 +53,7 @@ pub(crate) fn judge(
     }
     problems.extend(conclusion.faults());
     if expect.asked.contiguous {
-        problems.extend(asked::gaps(judge, watch, end));
+        problems.extend(contiguity::gaps(judge, watch, end));
     }
     if problems.is_empty() && end.ending != Ending::KernelDied && !watch.has_markers() {
         let sentence = "every line arrived, but not the marker behind them, so that a second copy cannot be ruled out";

@@ -50,6 +50,10 @@ impl<'log> Texts<'log> {
         }
         texts
     }
+
+    fn with(&self, text: &[u8]) -> &[&'log Record] {
+        self.by_text.get(text).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// What a message is compared with.
@@ -131,74 +135,57 @@ fn plain_header(payload: &[u8], extended: &Extended) -> Vec<u8> {
 }
 
 fn compare_basic(sighting: &Sighting, basic: &Basic, context: Context) -> Likeness {
-    let Context {
-        log,
-        texts,
-        after,
-        settled,
-        release,
-    } = context;
-    let buffers = buffers(release);
     let bytes = &sighting.message.payloads.concat()[basic.notices..];
-    let style = basic.prefix.style();
-    let mut candidates: Vec<&Record> = match basic.prefix.timestamp {
-        Some(timestamp) => log.at(timestamp).collect(),
-        None => texts
-            .by_text
-            .get(sighting.message.text.as_slice())
-            .into_iter()
-            .flatten()
-            .copied()
-            .collect(),
-    };
-    // Where several records would do, it is the next one.
-    candidates.sort_by_key(|record| {
-        (
-            after.is_some_and(|after| record.header.sequence <= after),
-            record.header.sequence,
-        )
-    });
-    if let Some(record) = candidates
-        .iter()
-        .find(|record| is_printed(record, (style, buffers), bytes))
-    {
-        return Likeness::Record {
-            sequence: record.header.sequence,
-            userdata: Vec::new(),
-        };
-    }
+    let how = (basic.prefix.style(), buffers(context.release));
+    let candidates = candidates(sighting, basic, context);
     for record in &candidates {
-        if let Some(rest) = rest_of(record, (style, buffers), bytes) {
-            return Likeness::Start {
-                sequence: record.header.sequence,
-                rest,
+        let sequence = record.header.sequence;
+        if is_printed(record, how, bytes) {
+            return Likeness::Record {
+                sequence,
+                userdata: Vec::new(),
             };
         }
+        if let Some(rest) = rest_of(record, how, bytes) {
+            return Likeness::Start { sequence, rest };
+        }
     }
+    let known = |reaches: bool| context.settled && reaches;
     match (candidates.first(), basic.prefix.timestamp) {
         (Some(record), _) => {
-            let printed = print(record, style, buffers[0]);
-            let (is, must) = difference(bytes, &printed);
-            wrong(
-                Kind::Altered,
-                Some(record.header.sequence),
-                format!("it says `{is}` where the kernel log has `{must}`"),
-            )
+            let (is, must) = difference(bytes, &print(record, how.0, how.1[0]));
+            let sentence = format!("it says `{is}` where the kernel log has `{must}`");
+            wrong(Kind::Altered, Some(record.header.sequence), sentence)
         }
-        (None, Some(timestamp)) if settled && log.reaches_back_to(timestamp) => {
+        (None, Some(timestamp)) if known(context.log.reaches_back_to(timestamp)) => {
             let sentence = format!(
                 "`{}` is not in the kernel log with this timestamp",
                 show_start(bytes, 100)
             );
             wrong(Kind::NotInLog, None, sentence)
         }
-        (None, None) if settled && log.is_whole() => wrong(
+        (None, None) if known(context.log.is_whole()) => wrong(
             Kind::NotInLog,
             None,
             format!("`{}` is not in the kernel log", show_start(bytes, 100)),
         ),
         (None, _) => Likeness::Unknown,
     }
+}
+
+/// The records that a basic message may be, the likeliest first: where several would do, it is the next one.
+fn candidates<'log>(
+    sighting: &Sighting,
+    basic: &Basic,
+    context: Context<'log>,
+) -> Vec<&'log Record> {
+    let mut candidates: Vec<&Record> = match basic.prefix.timestamp {
+        Some(timestamp) => context.log.at(timestamp).collect(),
+        None => context.texts.with(&sighting.message.text).to_vec(),
+    };
+    let is_past = |sequence| context.after.is_some_and(|after| sequence <= after);
+    candidates.sort_by_key(|record| (is_past(record.header.sequence), record.header.sequence));
+    candidates
 }
 
 fn is_printed(record: &Record, (style, buffers): (Style, &[usize]), bytes: &[u8]) -> bool {

@@ -1,16 +1,18 @@
 //! The judge: is told what happens, in order, and says what it comes to.
 
+pub(crate) mod waiting;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     netconsole::{Record, message::Content},
-    scenario::{Absent, Expect, NodeIndex},
+    scenario::NodeIndex,
     verdict::{
-        absence, audit, conclusion,
+        audit,
+        console::ConsoleLevels,
         finding::Finding,
         log::Log,
         marker::marker_number,
-        outcome::{Failure, Passed},
         scene::{Frame, Scene},
         sighting::Sighting,
         target::{TargetState, Targets},
@@ -18,6 +20,8 @@ use crate::{
         watch::Watch,
     },
 };
+
+pub(crate) use waiting::{Ending, Progress, Window};
 
 /// Judges one run of one scenario.
 ///
@@ -29,54 +33,10 @@ pub(crate) struct Judge {
     pub(crate) targets: Targets,
     pub(crate) traffic: Traffic,
     pub(crate) logs: BTreeMap<NodeIndex, Log>,
-    pub(crate) console_levels: BTreeMap<NodeIndex, Vec<Level>>,
+    pub(crate) console_levels: BTreeMap<NodeIndex, ConsoleLevels>,
     windows: HashMap<NodeIndex, Window>,
     watch: Option<Watch>,
     next_marker: u64,
-}
-
-/// A console level, and the first marker that can only have been sent at it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) begins_with: u64,
-    /// None where something may have changed it that the harness does not know.
-    pub(crate) level: Option<u8>,
-}
-
-/// From where on an expectation looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Window {
-    /// Index into the receiver's arrivals.
-    arrivals: usize,
-    /// Index into all sightings.
-    pub(crate) sightings: usize,
-    /// The marker that ended the expectation before; none at the start.
-    pub(crate) marker: Option<u64>,
-}
-
-/// How far an expectation is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Something has still to come.
-    Waiting,
-    /// All lines are there, or none is awaited: it is the marker's turn. It is to be sent, if that was not done yet,
-    /// and then awaited.
-    AwaitsMarker,
-    /// The marker's frame has passed: the probe is to be put on the wire behind it, and then awaited.
-    AwaitsProbe,
-    /// Nothing that comes could change the verdict.
-    Settled,
-}
-
-/// What ended the waiting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The expectation was settled.
-    Settled,
-    Deadline,
-    KernelDied,
-    /// An absence's `for` has passed: the sender's kernel is dead and sends no marker.
-    Listened,
 }
 
 impl Judge {
@@ -130,10 +90,10 @@ impl Judge {
     }
 
     fn level_changes(&mut self, sender: NodeIndex, level: Option<u8>) {
-        self.console_levels.entry(sender).or_default().push(Level {
-            begins_with: self.next_marker,
-            level,
-        });
+        self.console_levels
+            .entry(sender)
+            .or_default()
+            .change(level, self.next_marker);
     }
 
     /// A frame was put on a link. Frames come in the order in which they were put there.
@@ -154,145 +114,6 @@ impl Judge {
         self.logs.entry(sender).or_default().is_complete = true;
     }
 
-    /// How far an expectation is. `marker` is the one that was sent for it, once that was done.
-    pub(crate) fn expect(&mut self, expect: &Expect, marker: Option<u64>) -> Progress {
-        self.watch(expect.at, marker, |scene, targets, window| {
-            let mut watch = Watch::new(
-                expect.at,
-                expect.target,
-                expect.replay,
-                &expect.lines,
-                window.arrivals,
-            );
-            watch.choose_streams(scene, targets);
-            watch
-        });
-        let Some(watch) = &self.watch else {
-            return Progress::Waiting;
-        };
-        let forbidden = expect.exactly
-            && (!watch.strangers.is_empty()
-                || watch.streams.iter().any(|stream| !stream.others.is_empty()));
-        if watch.is_exceeded() || forbidden {
-            return Progress::Settled;
-        }
-        if !watch.is_complete() {
-            return Progress::Waiting;
-        }
-        let logged =
-            !expect.asked.contiguous || marker.is_some_and(|marker| self.is_logged(watch, marker));
-        match marker {
-            Some(_) if watch.has_markers() && logged => Progress::Settled,
-            Some(_) | None => Progress::AwaitsMarker,
-        }
-    }
-
-    /// Ends an expectation and judges it; the next one at that receiver begins behind what was looked at.
-    pub(crate) fn conclude(
-        &mut self,
-        expect: &Expect,
-        marker: Option<u64>,
-        ending: Ending,
-    ) -> Result<Passed, Failure> {
-        // What comes only behind the evidence of a failure comes too late: perhaps the marker pushed it out.
-        let in_time = self
-            .watch
-            .as_ref()
-            .filter(|_| ending == Ending::Deadline)
-            .map(Watch::all_counts);
-        if ending != Ending::Settled {
-            self.traffic.flush(&self.scene, &mut self.targets);
-        }
-        self.expect(expect, marker);
-        let window = self.window(expect.at);
-        let Some(watch) = self.watch.take() else {
-            return Ok(Passed::default());
-        };
-        let next = Window {
-            arrivals: watch.seen(),
-            sightings: self.traffic.sightings.len(),
-            marker: marker.or(window.marker),
-        };
-        let verdict = conclusion::judge(
-            self,
-            expect,
-            &watch,
-            &conclusion::End {
-                window,
-                marker,
-                ending,
-                in_time,
-            },
-        );
-        self.windows.insert(expect.at, next);
-        verdict
-    }
-
-    /// How far an absence is. `marker` and `probe` are those that were sent for it, once that was done.
-    pub(crate) fn absent(
-        &mut self,
-        absent: &Absent,
-        marker: Option<u64>,
-        probe: Option<u64>,
-    ) -> Progress {
-        self.watch(absent.at, marker, |scene, targets, window| {
-            let mut watch = Watch::new(
-                absent.at,
-                absent.target,
-                absent.replay,
-                &absent.lines,
-                window.arrivals,
-            );
-            watch.choose_streams(scene, targets);
-            watch
-        });
-        let Some(watch) = &self.watch else {
-            return Progress::Waiting;
-        };
-        if !absence::arrived(self, watch).is_empty() {
-            return Progress::Settled;
-        }
-        let Some(marker) = marker else {
-            return Progress::AwaitsMarker;
-        };
-        if !self.is_logged(watch, marker) || !self.is_on_the_wire(watch, marker) {
-            return Progress::AwaitsMarker;
-        }
-        match probe {
-            Some(probe) if self.traffic.has_probe(absent.at, probe) => Progress::Settled,
-            Some(_) | None => Progress::AwaitsProbe,
-        }
-    }
-
-    /// Ends an absence and judges it. What arrived stays there for the next expectation.
-    pub(crate) fn conclude_absent(
-        &mut self,
-        absent: &Absent,
-        (marker, probe): (Option<u64>, Option<u64>),
-        ending: Ending,
-    ) -> Result<Passed, Failure> {
-        if ending != Ending::Settled {
-            self.traffic.flush(&self.scene, &mut self.targets);
-        }
-        let progress = self.absent(absent, marker, probe);
-        let window = self.window(absent.at);
-        let Some(watch) = self.watch.take() else {
-            return Ok(Passed::default());
-        };
-        absence::judge(
-            self,
-            absent,
-            &watch,
-            &conclusion::End {
-                window,
-                marker,
-                ending,
-                in_time: None,
-            },
-            progress == Progress::Settled,
-        )
-    }
-
     /// What is wrong without having been asked about, over the whole run.
     pub(crate) fn audit(&mut self) -> Vec<Finding> {
         self.traffic.flush(&self.scene, &mut self.targets);
@@ -303,91 +124,9 @@ impl Judge {
         findings.list().to_vec()
     }
 
-    /// Looks at what arrived, with the watch that is there or a new one.
-    fn watch(
-        &mut self,
-        at: NodeIndex,
-        marker: Option<u64>,
-        begin: impl FnOnce(&Scene, &Targets, Window) -> Watch,
-    ) {
-        if let Some(marker) = marker {
-            self.marker_is_sent(marker);
-        }
-        let window = self.window(at);
-        let watch = self
-            .watch
-            .get_or_insert_with(|| begin(&self.scene, &self.targets, window));
-        watch.advance(&self.traffic, marker);
-    }
-
-    fn window(&self, at: NodeIndex) -> Window {
-        self.windows.get(&at).copied().unwrap_or_default()
-    }
-
-    /// Whether the marker's record was read from the log of every sender that matters.
-    fn is_logged(&self, watch: &Watch, marker: u64) -> bool {
-        let in_log = |sender: &NodeIndex| {
-            self.logs
-                .get(sender)
-                .is_some_and(|log| log.marker(marker).is_some())
-        };
-        let senders = self.senders(watch);
-        // Without a target nobody knows which sender is meant.
-        if watch.streams.is_empty() {
-            senders.iter().any(in_log)
-        } else {
-            senders.iter().all(in_log)
-        }
-    }
-
-    /// Whether the marker's frame was seen of every target that can send one.
-    fn is_on_the_wire(&self, watch: &Watch, marker: u64) -> bool {
-        watch.streams.iter().all(|stream| {
-            let sends = |target: &&usize| {
-                self.targets
-                    .now(**target)
-                    .is_some_and(|state| state.enabled && state.carries)
-            };
-            let sending = stream.targets.iter().filter(sends).count();
-            let seen: u32 = stream
-                .targets
-                .iter()
-                .map(|target| self.traffic.markers(*target, marker))
-                .sum();
-            seen as usize >= sending
-        })
-    }
-
-    /// The senders whose lines an expectation is about.
-    pub(crate) fn senders(&self, watch: &Watch) -> Vec<NodeIndex> {
-        let targets = watch.streams.iter().flat_map(|stream| &stream.targets);
-        let mut senders: Vec<_> = targets
-            .filter_map(|target| self.targets.now(*target))
-            .map(|state| state.on)
-            .collect();
-        senders.sort();
-        senders.dedup();
-        if senders.is_empty() {
-            senders = (0..self.scene.nodes.len())
-                .map(NodeIndex)
-                .filter(|node| self.scene.is_sender(*node))
-                .collect();
-        }
-        senders
-    }
-
-    /// The least console level of a sender between two markers, both included in what they end and begin; none where
-    /// it is not known for all that time.
+    /// See [`ConsoleLevels::least`].
     pub(crate) fn least_console_level(&self, sender: NodeIndex, from: u64, to: u64) -> Option<u8> {
-        let levels = self.console_levels.get(&sender)?;
-        let known = levels.iter().rposition(|level| level.begins_with <= from);
-        let first = known.or((from == 0).then_some(0))?;
-        let relevant = levels[first..]
-            .iter()
-            .take_while(|level| level.begins_with <= to);
-        relevant
-            .map(|level| level.level)
-            .try_fold(u8::MAX, |least, level| Some(least.min(level?)))
+        self.console_levels.get(&sender)?.least(from, to)
     }
 
     /// Whether a text is one of the run's markers.

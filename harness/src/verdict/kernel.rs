@@ -12,9 +12,10 @@ use crate::{
         node::{Program, Receiver, Sender},
     },
     verdict::{
-        Failure, Finding, Frame, Judge, Passed, Progress, Scene, TargetState,
+        Failure, Finding, Frame, Judge, Progress, Scene, TargetState,
         judge::Ending,
         marker::{marker, probe},
+        outcome::Passed,
     },
 };
 

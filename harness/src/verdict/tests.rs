@@ -9,7 +9,7 @@ use crate::{
         expectation::{Format, Release},
     },
     verdict::{
-        Kind,
+        finding::Kind,
         journey::Cause,
         kernel::{Kernel, OTHER, absent, expect},
     },
@@ -787,4 +787,44 @@ fn of_the_dead_it_is_enough_to_have_listened() {
             .judge
             .conclude_absent(&absence, (None, None), crate::verdict::Ending::Deadline);
     assert_eq!(outcome.unwrap_err().problems[0].kind, Kind::Unproven);
+}
+
+#[test]
+fn the_kernels_word_that_it_dropped_records_is_no_line() {
+    let mut kernel = Kernel::basic();
+    kernel.send_marker();
+    kernel.print("a");
+    kernel.log(12, "dropped");
+    let notice = b"** 1 printk messages dropped **\n";
+    let frame = kernel.frame_of(&kernel.targets[0].settings.clone(), notice);
+    kernel.put(frame);
+    kernel.print("b");
+    check(
+        &mut kernel,
+        &Expect {
+            exactly: true,
+            ..expect(&["a", "b"])
+        },
+        None,
+    );
+    found(&mut kernel, &[]);
+    kernel.log(12, "dropped, too");
+    let record = kernel.log(12, "c");
+    let style = crate::netconsole::prefix::Style {
+        timestamp: true,
+        ..Default::default()
+    };
+    let payload = [
+        notice.as_slice(),
+        &crate::netconsole::print::print(&record, style, 2048),
+    ]
+    .concat();
+    let frame = kernel.frame_of(&kernel.targets[0].settings.clone(), &payload);
+    kernel.put(frame);
+    let sentence = check(&mut kernel, &expect(&["dropped", "c"]), Some(Kind::Missing));
+    assert!(
+        sentence
+            .ends_with("but was not seen on the wire; the kernel says that it dropped 1 records"),
+        "{sentence}"
+    );
 }

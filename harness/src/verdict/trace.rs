@@ -5,6 +5,7 @@ use crate::{
     scenario::NodeIndex,
     verdict::{
         conclusion::End,
+        console::ConsoleLevels,
         journey::{Cause, Journey},
         judge::{Ending, Judge},
         reception::Rejection,
@@ -126,7 +127,7 @@ impl Trace<'_> {
             .judge
             .console_levels
             .get(&sender)
-            .and_then(|levels| levels.last()?.level);
+            .and_then(ConsoleLevels::now);
         if let (Some(console), Some(&level)) = (console, levels.first()) {
             let passes = levels.iter().any(|level| *level < console);
             journey.level = Some(passes);

@@ -1,5 +1,7 @@
 //! Takes frames and keeps what was seen on the wire: messages, who they are of, who took them.
 
+mod keeping;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
@@ -12,13 +14,15 @@ use crate::{
         attribution::{Attribution, Form, Heading},
         finding::{Finding, Findings, Kind},
         flow::{Flows, looks_like_netconsole},
-        marker::{marker_number, probe_number},
+        marker::probe_number,
         scene::{Frame, Scene},
         sighting::Sighting,
         target::Targets,
         trouble::{Trouble, troubles},
     },
 };
+
+use keeping::Origin;
 
 /// What was seen on the wire.
 #[derive(Debug, Default)]
@@ -46,20 +50,6 @@ struct Registration {
     epoch: u32,
     replay_until: Option<u64>,
 }
-
-/// Where a message comes from.
-#[derive(Debug, Clone, Copy)]
-struct Origin {
-    flow: usize,
-    form: Form,
-    /// The number of the target's state.
-    entry: Option<usize>,
-    corrupted: bool,
-}
-
-/// How much is kept of what senders send.
-const MOST_MESSAGES: usize = 400_000;
-const MOST_BYTES: usize = 128 << 20;
 
 impl Traffic {
     /// Takes a frame that was put on a link.
@@ -158,18 +148,14 @@ impl Traffic {
             None => assembly.push_basic(frame.number, datagram.payload),
         };
         let entry = attribution.map(|attribution| attribution.entry);
+        let origin = Origin {
+            flow: number,
+            form,
+            entry,
+            corrupted,
+        };
         for message in messages {
-            self.keep(
-                message,
-                Origin {
-                    flow: number,
-                    form,
-                    entry,
-                    corrupted,
-                },
-                scene,
-                targets,
-            );
+            self.keep(message, origin, scene, targets);
         }
     }
 
@@ -209,105 +195,16 @@ impl Traffic {
             .extend(troubles);
     }
 
-    /// Keeps a message that is whole, or will never be.
-    fn keep(&mut self, message: Message, origin: Origin, scene: &Scene, targets: &mut Targets) {
-        let target = origin.entry.map(|entry| targets.entry(entry).target);
-        for fault in message.faults.iter().filter(|_| !origin.corrupted) {
-            self.find(
-                Kind::from(fault),
-                fault.name(),
-                target,
-                targets.named(target, &fault.to_string()),
-                &message.frames,
-            );
-        }
-        self.size += message.size();
-        if self.sightings.len() >= MOST_MESSAGES || self.size > MOST_BYTES {
-            let sentence = format!(
-                "more than {} messages were sent, the rest is not judged",
-                self.sightings.len()
-            );
-            return self.find(Kind::Overflow, "messages", None, sentence, &message.frames);
-        }
-        let lane = self.flows.flow_mut(origin.flow).lane(origin.form);
-        let of_it = |trouble: &Trouble| message.frames.contains(&trouble.frame);
-        let (troubles, rest) = std::mem::take(&mut lane.troubles)
-            .into_iter()
-            .partition(of_it);
-        lane.troubles = rest;
-        let marker = marker_number(&scene.token, &message.text).filter(|_| !origin.corrupted);
-        let registration = target
-            .map(|target| *self.registrations.entry(target).or_default())
-            .unwrap_or_default();
-        let sighting = Sighting {
-            message,
-            time: self.now,
-            flow: origin.flow,
-            entry: origin.entry,
-            target,
-            replayed: registration.replay_until.is_some(),
-            epoch: registration.epoch,
-            marker,
-            troubles,
-            corrupted: origin.corrupted,
-        };
-        if let (Some(entry), Some(marker)) = (origin.entry, marker) {
-            self.take_marker(entry, marker, &sighting, targets);
-        }
-        self.file(sighting);
-    }
-
-    /// Files a sighting, also with those who took it.
-    fn file(&mut self, sighting: Sighting) {
-        let flow = self.flows.flow(sighting.flow);
-        for reception in flow
-            .receptions
-            .iter()
-            .filter(|reception| reception.rejection.is_none() && !sighting.corrupted)
-        {
-            self.arrivals
-                .entry(reception.at)
-                .or_default()
-                .push(self.sightings.len());
-        }
-        self.sightings.push(sighting);
-    }
-
-    fn take_marker(
-        &mut self,
-        entry: usize,
-        marker: u64,
-        sighting: &Sighting,
-        targets: &mut Targets,
-    ) {
-        let target = targets.entry(entry).target;
-        *self.markers.entry((target, marker)).or_default() += 1;
-        let registration = self.registrations.entry(target).or_default();
-        // A replay brings older markers again.
-        if registration
-            .replay_until
-            .is_some_and(|until| marker < until)
-        {
-            return;
-        }
-        registration.replay_until = None;
-        if let Some((kind, sentence)) = targets.outlived(entry, marker) {
-            self.find(
-                kind,
-                "marker",
-                Some(target),
-                targets.named(Some(target), sentence),
-                &sighting.message.frames,
-            );
-        }
-        targets.marker_came(entry, marker, self.sightings.len());
-    }
-
     /// A target was registered: up to and including this marker, the log is replayed to it.
     pub(crate) fn replay_ends(&mut self, target: usize, marker: u64) {
         let registration = self.registrations.entry(target).or_default();
         registration.epoch += 1;
         registration.replay_until = Some(marker);
+    }
+
+    /// Whatever a target was to replay is over: without a carrier it was lost, and the marker behind it.
+    pub(crate) fn replay_is_over(&mut self, target: usize) {
+        self.registrations.entry(target).or_default().replay_until = None;
     }
 
     /// The numbers of the sightings that a receiver took.

@@ -120,7 +120,7 @@ impl Watch {
             }
             return;
         }
-        if sighting.replayed && !self.replay {
+        if (sighting.replayed && !self.replay) || sighting.message.is_notice() {
             return;
         }
         match stream {
