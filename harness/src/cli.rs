@@ -9,6 +9,7 @@ use std::{
     num::NonZeroU32,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use annotate_snippets::Renderer;
@@ -71,6 +72,9 @@ pub(crate) struct RunArguments {
     /// Boots every guest for real, instead of restoring one that was booted before
     #[arg(long)]
     pub(crate) cold: bool,
+    /// How long a kernel may take to come up
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = duration)]
+    pub(crate) boot_within: Duration,
     /// How many cases run side by side; by default one for each processor
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroU32>,
@@ -165,6 +169,15 @@ pub(crate) struct PruneArguments {
     /// Removes all that is not in use
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// A duration as a scenario file has it: `90s`, `3m`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = text.parse::<jiff::SignedDuration>().ok();
+    let duration = duration.and_then(|duration| Duration::try_from(duration).ok());
+    duration
+        .filter(|duration| !duration.is_zero())
+        .ok_or("it is no duration like `90s` or `3m`")
 }
 
 /// Why a command came to nothing.

@@ -32,6 +32,10 @@ pub(crate) struct RunReport {
     pub(crate) duration: Duration,
     /// What could not be cleaned up; it changes no verdict.
     pub(crate) leftovers: Vec<String>,
+    /// Whether Ctrl-C or SIGTERM ended it.
+    pub(crate) interrupted: bool,
+    /// How many cases did not begin: after an interrupt, or after the first failure where that ends the run.
+    pub(crate) not_run: usize,
     #[serde(skip)]
     pub(crate) missing_needs: MissingNeeds,
 }
@@ -44,7 +48,11 @@ impl RunReport {
 
     /// What the program ends with.
     pub(crate) fn exit(&self) -> Exit {
-        self.tally().exit(self.missing_needs)
+        if self.interrupted && self.not_run > 0 {
+            Exit::NoVerdict
+        } else {
+            self.tally().exit(self.missing_needs)
+        }
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod targets;
 pub(crate) mod trouble;
 pub(crate) mod wait;
 
-use std::{num::NonZeroU32, time::Instant};
+use std::{cell::Cell, future::ready, num::NonZeroU32, time::Instant};
 
 use futures_util::{StreamExt, stream};
 use lastwords_vm::kernel::Kernel;
@@ -63,7 +63,11 @@ pub(crate) async fn run(
     let cases = scenarios.iter().flat_map(on_kernels);
     let cases = cases.flat_map(|case| (0..repeat).map(move |_| case));
     let jobs = usize::try_from(schedule.jobs.get()).unwrap_or(1);
-    let running = stream::iter(cases).map(|(scenario, kernel)| async move {
+    let total = scenarios.len() * kernels.len() * usize::try_from(repeat).unwrap_or(1);
+    // Those that run already come to their end; no other begins.
+    let enough = Cell::new(false);
+    let cases = stream::iter(cases).take_while(|_| ready(!enough.get()));
+    let running = cases.map(|(scenario, kernel)| async move {
         audience.begins(scenario, kernel);
         with_retries(scenario, kernel, setting, schedule.retries).await
     });
@@ -72,6 +76,8 @@ pub(crate) async fn run(
         cases: Vec::new(),
         duration: start.elapsed(),
         leftovers: Vec::new(),
+        interrupted: false,
+        not_run: 0,
         missing_needs: schedule.missing_needs,
     };
     while let Some(finished) = running.next().await {
@@ -80,9 +86,11 @@ pub(crate) async fn run(
         report.cases.push(finished.report);
         report.leftovers.extend(finished.leftovers);
         if setting.interrupt.has_come() || (failed && schedule.fail_fast) {
-            break;
+            enough.set(true);
         }
     }
+    report.interrupted = setting.interrupt.has_come();
+    report.not_run = total - report.cases.len();
     report.duration = start.elapsed();
     report
 }

@@ -7,6 +7,8 @@ use std::{
     fs::{File, OpenOptions},
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::mpsc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -29,6 +31,8 @@ const LOOP: [u8; 11] = [
 ];
 /// Real hardware takes far less than 0.1 ms; an imitation was seen to take 15 ms.
 const TOO_SLOW: Duration = Duration::from_millis(1);
+/// When the loop is not waited for any longer.
+const HOPELESS: Duration = Duration::from_secs(2);
 
 /// The accelerator to use, and why it is not KVM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,7 +46,11 @@ pub struct Choice {
 /// Chooses by trying. Takes some milliseconds.
 #[must_use]
 pub fn choose() -> Choice {
-    match time_of_loop() {
+    let (sender, receiver) = mpsc::channel();
+    // On a thread of its own: nothing else interrupts a KVM_RUN that never comes back.
+    thread::spawn(move || sender.send(time_of_loop()));
+    let late = |_| Err(io::ErrorKind::TimedOut.into());
+    match receiver.recv_timeout(HOPELESS).unwrap_or_else(late) {
         Ok(time) if time <= TOO_SLOW => Choice {
             accelerator: Accelerator::Kvm,
             why_not_kvm: None,

@@ -14,7 +14,7 @@ use nix::{
     sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr},
 };
 
-use crate::channel::READY;
+use crate::channel::{READY, split};
 
 /// The first ISA serial port, `nodefaults` or not.
 const PORT: &str = "/dev/ttyS0";
@@ -29,6 +29,8 @@ pub fn is_init() -> bool {
 pub struct Port {
     reader: BufReader<File>,
     writer: File,
+    /// The number of the last question.
+    asked: u64,
 }
 
 /// Mounts /dev, /proc, /sys and /run, and opens the channel.
@@ -62,25 +64,40 @@ pub fn prepare() -> io::Result<Port> {
     Ok(Port {
         reader: BufReader::new(writer.try_clone()?),
         writer,
+        asked: 0,
     })
 }
 
 impl Port {
     /// Says that the guest can be asked.
     pub fn ready(&mut self) -> io::Result<()> {
-        self.write_line(READY.as_bytes())
+        self.writer.write_all(format!("{READY}\n").as_bytes())
     }
 
-    /// Waits for the next question; none when the port is closed.
+    /// Waits for the next question; none when the port is closed. An empty one asks for a sign of life, and gets it.
     pub fn question(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
-        let read = self.reader.read_until(b'\n', &mut line)?;
-        Ok((read > 0).then_some(line))
+        loop {
+            line.clear();
+            if self.reader.read_until(b'\n', &mut line)? == 0 {
+                return Ok(None);
+            }
+            // What carries no number is none of the program's: the port may echo what a guest's console wrote.
+            let Some((number, question)) = split(&line) else {
+                continue;
+            };
+            self.asked = number;
+            let question = question.trim_ascii().to_vec();
+            if !question.is_empty() {
+                return Ok(Some(question));
+            }
+            self.answer(b"null")?;
+        }
     }
 
-    /// Sends an answer, one line.
-    pub fn write_line(&mut self, answer: &[u8]) -> io::Result<()> {
-        let mut line = Vec::with_capacity(answer.len() + 1);
+    /// Answers the last question, in one line.
+    pub fn answer(&mut self, answer: &[u8]) -> io::Result<()> {
+        let mut line = format!("{} ", self.asked).into_bytes();
         line.extend_from_slice(answer);
         line.push(b'\n');
         self.writer.write_all(&line)

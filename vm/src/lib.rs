@@ -5,6 +5,7 @@
 
 pub mod accelerator;
 mod archive;
+pub mod boot;
 pub mod cache;
 pub mod channel;
 pub mod error;

@@ -6,19 +6,25 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
-        unix::{net::UnixStream as StdUnixStream, process::ExitStatusExt},
+        unix::net::UnixStream as StdUnixStream,
     },
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::{
+    memfd::{MFdFlags, memfd_create},
+    wait::{Id, WaitPidFlag, waitid},
+};
 use serde_json::json;
 use tokio::{
     io::AsyncReadExt,
     net::UnixStream,
-    process::{Child, Command},
+    process::{Child, ChildStderr, Command},
+    task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
@@ -33,6 +39,8 @@ const PROGRAM: &str = "qemu-system-x86_64";
 const STDERR_LIMIT: usize = 16 << 10;
 /// The oldest QEMU that knows all the arguments.
 const OLDEST: (u64, u64) = (6, 0);
+/// How long QEMU may take to say its version, or to end once it has closed its sockets.
+const MANNERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no running machine.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +72,26 @@ pub enum QemuError {
         /// Its version.
         version: String,
     },
+    /// It was started, and its monitor stayed silent.
+    #[error(
+        "QEMU's monitor did not answer within {within:?}: {stderr}\n(the command was: {command})"
+    )]
+    Hung {
+        /// How long it was waited for.
+        within: Duration,
+        /// Its last words.
+        stderr: String,
+        /// The command as one can paste it.
+        command: String,
+    },
+    /// The kernel never came to its first answer.
+    #[error("the kernel did not come up: {why}\n{console}")]
+    NotUp {
+        /// What happened instead.
+        why: String,
+        /// What its console said last, or why that is not known.
+        console: String,
+    },
     /// Its monitor failed.
     #[error(transparent)]
     Monitor(#[from] QmpError),
@@ -83,8 +111,7 @@ pub enum QemuError {
 /// A running machine.
 #[derive(Debug)]
 pub struct Qemu {
-    child: Child,
-    stderr: LastWords,
+    process: Process,
     command: String,
     version: String,
     /// Its monitor.
@@ -93,26 +120,79 @@ pub struct Qemu {
     pub channel: Channel,
 }
 
+/// What a machine is started with, besides its description.
+pub(crate) struct Start<'a> {
+    pub(crate) memory: &'a Memory,
+    pub(crate) initramfs: Option<&'a [u8]>,
+    /// One socket for each card.
+    pub(crate) cards: Vec<OwnedFd>,
+    /// Descriptors of ours that it inherits.
+    pub(crate) inherited: &'a [RawFd],
+    /// How long its monitor may take to answer.
+    pub(crate) within: Duration,
+}
+
+/// QEMU's process. Killed and waited for when dropped, so that nothing of it outlives the value.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    stderr: LastWords,
+}
+
+impl Process {
+    /// Waits until it has ended, and kills it where it does not although it should.
+    async fn ended(&mut self) -> io::Result<ExitStatus> {
+        let status = match timeout(MANNERS_WITHIN, self.child.wait()).await {
+            Ok(status) => status,
+            Err(_) => {
+                self.child.kill().await?;
+                self.child.wait().await
+            }
+        };
+        // All that it said is in the pipe by now; a child of its own may keep the pipe open.
+        let _ = timeout(MANNERS_WITHIN, &mut self.stderr.listener).await;
+        status
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else {
+            return;
+        };
+        if self.child.start_kill().is_ok() {
+            // Left unreaped: that is the runtime's, which knows the child by its number.
+            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            let _ = waitid(Id::Pid(nix::unistd::Pid::from_raw(id)), flags);
+        }
+    }
+}
+
 /// What QEMU says on its standard error, its end kept.
-#[derive(Debug, Clone, Default)]
-struct LastWords(Arc<Mutex<VecDeque<u8>>>);
+#[derive(Debug)]
+struct LastWords {
+    kept: Arc<Mutex<VecDeque<u8>>>,
+    listener: JoinHandle<()>,
+}
 
 impl LastWords {
-    fn listen(&self, mut pipe: tokio::process::ChildStderr) {
-        let kept = Arc::clone(&self.0);
-        tokio::spawn(async move {
+    fn listen(mut pipe: ChildStderr) -> Self {
+        let kept = Arc::default();
+        let ours: Arc<Mutex<VecDeque<u8>>> = Arc::clone(&kept);
+        let listener = tokio::spawn(async move {
             let mut piece = [0; 4096];
             while let Ok(length @ 1..) = pipe.read(&mut piece).await {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut kept = ours.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.extend(&piece[..length]);
                 let excess = kept.len().saturating_sub(STDERR_LIMIT);
                 kept.drain(..excess);
             }
         });
+        Self { kept, listener }
     }
 
     fn text(&self) -> String {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(kept.make_contiguous())
             .trim()
             .replace('\n', "; ");
@@ -130,65 +210,55 @@ pub fn program() -> Result<PathBuf, QemuError> {
 }
 
 impl Qemu {
-    /// Starts `machine` with `initramfs`; each card's frames go through the socket of the same place in `cards` (QEMU's
+    /// Starts `machine`; each card's frames go through the socket of the same place in `cards` (QEMU's
     /// `-netdev socket`: four bytes of length, big-endian, then the frame).
     ///
     /// Returns once the monitor answers; the guest boots meanwhile.
-    pub async fn boot(
-        machine: &Machine,
-        initramfs: &[u8],
-        cards: Vec<OwnedFd>,
-    ) -> Result<Self, QemuError> {
-        Self::start(machine, &Memory::Private, Some(initramfs), cards, &[]).await
-    }
-
-    pub(crate) async fn start(
-        machine: &Machine,
-        memory: &Memory,
-        initramfs: Option<&[u8]>,
-        cards: Vec<OwnedFd>,
-        inherited: &[RawFd],
-    ) -> Result<Self, QemuError> {
+    pub(crate) async fn start(machine: &Machine, start: Start<'_>) -> Result<Self, QemuError> {
         let program = program()?;
         let (monitor, monitor_far) = pair()?;
         let (channel, channel_far) = pair()?;
-        let initramfs = initramfs.map(in_memory).transpose()?;
+        let initramfs = start.initramfs.map(in_memory).transpose()?;
         let descriptors = Descriptors {
             monitor: monitor_far.as_raw_fd(),
             channel: channel_far.as_raw_fd(),
             initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
-            cards: cards.iter().map(AsRawFd::as_raw_fd).collect(),
+            cards: start.cards.iter().map(AsRawFd::as_raw_fd).collect(),
         };
-        let arguments = machine.arguments(memory, &descriptors);
+        let arguments = machine.arguments(start.memory, &descriptors);
         let mut kept: Vec<RawFd> = vec![descriptors.monitor, descriptors.channel];
         kept.extend(descriptors.initramfs);
         kept.extend(&descriptors.cards);
-        kept.extend(inherited);
-        let mut child = spawn(&program, &arguments, kept)?;
-        let stderr = LastWords::default();
-        if let Some(pipe) = child.stderr.take() {
-            stderr.listen(pipe);
-        }
-        drop((monitor_far, channel_far, cards, initramfs));
+        kept.extend(start.inherited);
+        let mut process = spawn(&program, &arguments, kept)?;
+        drop((monitor_far, channel_far, start.cards, initramfs));
         let command = pasteable(&program, &arguments);
-        match Qmp::connect(monitor).await {
-            Ok(qmp) => {
-                let mut qemu = Self {
-                    child,
-                    stderr,
+        let qmp = match timeout(start.within, Qmp::connect(monitor)).await {
+            Ok(Ok(qmp)) => qmp,
+            Ok(Err(QmpError::Closed | QmpError::Connection(_))) => {
+                return Err(died_at_once(&program, &mut process, command).await);
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => {
+                return Err(QemuError::Hung {
+                    within: start.within,
+                    stderr: process.stderr.text(),
                     command,
-                    version: String::new(),
-                    qmp,
-                    channel: Channel::new(channel),
-                };
-                qemu.version = qemu.checked_version().await?;
-                Ok(qemu)
+                });
             }
-            Err(QmpError::Closed | QmpError::Connection(_)) => {
-                Err(ended(&mut child, &stderr, command).await)
-            }
-            Err(error) => Err(error.into()),
+        };
+        let mut qemu = Self {
+            process,
+            command,
+            version: String::new(),
+            qmp,
+            channel: Channel::new(channel),
+        };
+        match qemu.checked_version().await {
+            Ok(version) => qemu.version = version,
+            Err(error) => return Err(qemu.explain(error).await),
         }
+        Ok(qemu)
     }
 
     /// QEMU's own version, `7.2.22`.
@@ -211,15 +281,32 @@ impl Qemu {
         }
     }
 
-    /// Waits until PID 1 can be asked.
+    /// How it ended: to be asked when one of its sockets has closed.
     ///
-    /// Fails when QEMU ends first, as it does when the kernel panics on its way (`panic=-1`).
-    pub async fn ready(&mut self) -> Result<(), QemuError> {
-        match self.channel.ready().await {
-            Err(ChannelError::Closed | ChannelError::Connection(_)) => {
-                Err(ended(&mut self.child, &self.stderr, self.command.clone()).await)
+    /// None where it ended in order, as when the guest switched itself off.
+    pub async fn failure(&mut self) -> Option<QemuError> {
+        match self.process.ended().await {
+            Ok(status) if status.success() => None,
+            Ok(status) => Some(QemuError::Ended {
+                status,
+                stderr: self.process.stderr.text(),
+                command: self.command.clone(),
+            }),
+            Err(source) => Some(QemuError::Resource {
+                what: "the status of QEMU",
+                source,
+            }),
+        }
+    }
+
+    /// What is behind an error: a monitor that closed is QEMU's end, which has its own reason.
+    pub(crate) async fn explain(&mut self, error: QemuError) -> QemuError {
+        match error {
+            QemuError::Monitor(QmpError::Closed | QmpError::Connection(_))
+            | QemuError::Channel(ChannelError::Closed | ChannelError::Connection(_)) => {
+                self.failure().await.unwrap_or(error)
             }
-            other => Ok(other?),
+            other => other,
         }
     }
 
@@ -245,7 +332,7 @@ impl Qemu {
     /// What QEMU said on its standard error, its end.
     #[must_use]
     pub fn last_words(&self) -> String {
-        self.stderr.text()
+        self.process.stderr.text()
     }
 
     /// The command that started it, as one can paste it.
@@ -256,23 +343,45 @@ impl Qemu {
 
     /// Ends the machine and waits until it is gone.
     pub async fn end(mut self) -> io::Result<()> {
-        self.child.kill().await
+        self.process.child.kill().await
     }
 }
 
-/// The error for a QEMU whose sockets closed: waits for its status.
-async fn ended(child: &mut Child, stderr: &LastWords, command: String) -> QemuError {
-    let status = child
-        .wait()
-        .await
-        .unwrap_or_else(|_| ExitStatus::from_raw(0));
-    // Its standard error closed with it; the listener needs one turn to take what is left.
-    tokio::task::yield_now().await;
-    QemuError::Ended {
-        status,
-        stderr: stderr.text(),
-        command,
+/// The error for a QEMU that ended before its monitor answered: it may be too old for its arguments.
+async fn died_at_once(program: &Path, process: &mut Process, command: String) -> QemuError {
+    let status = process.ended().await;
+    if let Some((numbers, version)) = said_version(program).await
+        && numbers < OLDEST
+    {
+        return QemuError::TooOld { version };
     }
+    match status {
+        Ok(status) => QemuError::Ended {
+            status,
+            stderr: process.stderr.text(),
+            command,
+        },
+        Err(source) => QemuError::Resource {
+            what: "the status of QEMU",
+            source,
+        },
+    }
+}
+
+/// What `--version` says: `QEMU emulator version 7.2.22 (Debian …)`.
+async fn said_version(program: &Path) -> Option<((u64, u64), String)> {
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(MANNERS_WITHIN, command.output()).await.ok()?.ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let text = text.split_once("version ")?.1;
+    let numeric = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let version = text.split(|letter| !numeric(letter)).next()?;
+    let mut numbers = version.split('.').map(|number| number.parse().ok());
+    Some(((numbers.next()??, numbers.next()??), version.to_owned()))
 }
 
 fn resource(what: &'static str) -> impl FnOnce(io::Error) -> QemuError {
@@ -302,7 +411,11 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, QemuError> {
     file.and_then(write).map_err(wrong)
 }
 
-fn spawn(program: &Path, arguments: &[String], inherited: Vec<RawFd>) -> Result<Child, QemuError> {
+fn spawn(
+    program: &Path,
+    arguments: &[String],
+    inherited: Vec<RawFd>,
+) -> Result<Process, QemuError> {
     let parent = nix::unistd::getpid();
     let mut command = Command::new(program);
     command
@@ -327,10 +440,15 @@ fn spawn(program: &Path, arguments: &[String], inherited: Vec<RawFd>) -> Result<
             Ok(())
         });
     }
-    command.spawn().map_err(|source| QemuError::Start {
+    let not_started = |source| QemuError::Start {
         program: program.to_owned(),
         source,
-    })
+    };
+    let mut child = command.spawn().map_err(not_started)?;
+    let pipe = child.stderr.take();
+    let pipe = pipe.ok_or_else(|| not_started(io::ErrorKind::BrokenPipe.into()))?;
+    let stderr = LastWords::listen(pipe);
+    Ok(Process { child, stderr })
 }
 
 /// The command line for a shell: words that a shell would change are quoted.

@@ -2,7 +2,14 @@
 //!
 //! Source: QEMU's `docs/interop/qmp-spec.rst`. Events interleave with replies, so replies are matched by `id`.
 
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -11,12 +18,15 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
+    time::timeout,
 };
 
 /// The longest line that a monitor may send.
 const LINE_LIMIT: u64 = 4 << 20;
 /// How many events are kept for a reader that does not come.
 const EVENT_LIMIT: usize = 256;
+/// How long QEMU may take for a command: it answers at once, unless it is stopped or the machine is out of breath.
+const REPLY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why the monitor gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +36,13 @@ pub enum QmpError {
     Closed,
     /// The connection failed.
     #[error("QEMU's monitor cannot be reached")]
-    Connection(#[source] std::io::Error),
+    Connection(#[source] io::Error),
+    /// QEMU lives and does not answer.
+    #[error("QEMU did not answer `{command}` within {REPLY_WITHIN:?}")]
+    Silent {
+        /// The command's name.
+        command: String,
+    },
     /// What came is not QMP.
     #[error("QEMU's monitor sent what is not QMP: `{0}`")]
     Protocol(String),
@@ -71,18 +87,58 @@ impl Qmp {
 
     /// Executes `command` and waits for its reply.
     pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
+        let (id, line) = self.request(command, arguments);
+        let conversation = async {
+            self.writer
+                .write_all(line.as_bytes())
+                .await
+                .map_err(QmpError::Connection)?;
+            self.reply(id, command).await
+        };
+        let silent = |_| QmpError::Silent {
+            command: command.to_owned(),
+        };
+        timeout(REPLY_WITHIN, conversation).await.map_err(silent)?
+    }
+
+    /// Gives QEMU `descriptor` under `name`, for a later command.
+    pub(crate) async fn give(&mut self, name: &str, descriptor: OwnedFd) -> Result<(), QmpError> {
+        let (id, line) = self.request("getfd", json!({ "fdname": name }));
+        let descriptors: [RawFd; 1] = [descriptor.as_raw_fd()];
+        let send = || {
+            let stream = self.writer.as_ref();
+            let text = [IoSlice::new(line.as_bytes())];
+            let rights = [ControlMessage::ScmRights(&descriptors)];
+            sendmsg::<()>(stream.as_raw_fd(), &text, &rights, MsgFlags::empty(), None)
+                .map_err(io::Error::from)
+        };
+        let sent = self
+            .writer
+            .as_ref()
+            .async_io(tokio::io::Interest::WRITABLE, send)
+            .await
+            .map_err(QmpError::Connection)?;
+        if sent < line.len() {
+            return Err(QmpError::Connection(io::ErrorKind::WriteZero.into()));
+        }
+        let silent = |_| QmpError::Silent {
+            command: "getfd".to_owned(),
+        };
+        let reply = timeout(REPLY_WITHIN, self.reply(id, "getfd"));
+        reply.await.map_err(silent)?.map(drop)
+    }
+
+    /// A command's number and line.
+    fn request(&mut self, command: &str, arguments: Value) -> (u64, String) {
         self.next_id += 1;
-        let id = self.next_id;
-        let mut request = json!({ "execute": command, "id": id });
+        let mut request = json!({ "execute": command, "id": self.next_id });
         if !arguments.is_null() {
             request["arguments"] = arguments;
         }
-        let mut line = request.to_string();
-        line.push('\n');
-        self.writer
-            .write_all(line.as_bytes())
-            .await
-            .map_err(QmpError::Connection)?;
+        (self.next_id, format!("{request}\n"))
+    }
+
+    async fn reply(&mut self, id: u64, command: &str) -> Result<Value, QmpError> {
         loop {
             let mut reply = self.receive().await?;
             if reply.get("event").is_some() {
@@ -126,13 +182,14 @@ impl Qmp {
     /// Reads one line into a buffer of its own, so that a cancelled read loses nothing.
     async fn receive(&mut self) -> Result<Value, QmpError> {
         let room = LINE_LIMIT - self.line.len() as u64;
-        let read = (&mut self.reader)
+        (&mut self.reader)
             .take(room)
             .read_until(b'\n', &mut self.line)
             .await
             .map_err(QmpError::Connection)?;
         if self.line.last() != Some(&b'\n') {
-            return Err(if read == 0 && (self.line.len() as u64) < LINE_LIMIT {
+            // Less than asked for, and no end of a line: QEMU broke off.
+            return Err(if (self.line.len() as u64) < LINE_LIMIT {
                 QmpError::Closed
             } else {
                 self.garbage()

@@ -6,24 +6,33 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{net::UnixStream as StdUnixStream, process::ExitStatusExt},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
 
 use crate::{
+    boot::{Boot, unplugged},
     cache::{Cache, Entry, Shelf},
-    error,
+    error::Error,
     machine::{Accelerator, Machine, Memory},
-    qemu::{self, Qemu, QemuError},
+    qemu::{self, Qemu, QemuError, Start},
     qmp::{Qmp, QmpError},
 };
 
 /// Raised whenever what a template holds changes its meaning.
 const VERSION: u32 = 1;
+/// How long a guest may take to be saved, or to be restored and to answer again; it takes less than a second.
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// The file that describes a template.
 const DESCRIPTION: &str = "description.json";
 
@@ -32,7 +41,7 @@ const DESCRIPTION: &str = "description.json";
 pub enum TemplateError {
     /// The cache cannot be used.
     #[error(transparent)]
-    Cache(#[from] error::Error),
+    Cache(#[from] Error),
     /// Its folder cannot be used.
     #[error("the template folder `{}` cannot be used", .path.display())]
     Folder {
@@ -55,6 +64,15 @@ pub enum TemplateError {
     /// The template's files are not what was written.
     #[error("the template is torn: {0}")]
     Torn(String),
+}
+
+impl TemplateError {
+    fn late(doing: &'static str) -> Self {
+        Self::Migration {
+            doing,
+            reason: format!("nothing came of it within {MOVED_WITHIN:?}"),
+        }
+    }
 }
 
 impl From<QmpError> for TemplateError {
@@ -80,24 +98,18 @@ pub struct Templates {
     cache: Cache,
 }
 
-/// A guest that was started from a template.
+/// A guest that was started from a template, if it could be.
 #[derive(Debug)]
-pub struct Restored {
+pub struct Started {
     /// The machine, running.
     pub qemu: Qemu,
-    /// The guest's answer to the prelude, given when the template was made.
+    /// The guest's answer to the prelude, given when it was booted.
     pub answer: Value,
-    /// Kept while the machine runs: pruning leaves templates in use alone.
-    pub entry: Entry,
-    /// Why an existing template was thrown away, if one was.
+    /// The template, kept while the machine runs: pruning leaves templates in use alone. None where the guest was
+    /// booted for itself after all.
+    pub entry: Option<Entry>,
+    /// Why an existing template was not used, if there was one.
     pub renewed: Option<String>,
-}
-
-/// What a template is made from and started with.
-struct Recipe<'a> {
-    machine: &'a Machine,
-    initramfs: &'a [u8],
-    prelude: &'a Value,
 }
 
 impl Templates {
@@ -107,50 +119,65 @@ impl Templates {
         Self { cache }
     }
 
-    /// Starts `machine` from its template, which is made first where there is none, or none that restores.
+    /// Starts a guest from its template, which is made first where there is none.
     ///
-    /// `prelude` is asked of the guest before it is saved. Two callers at once make it once: the second waits.
+    /// A template that does not restore is made again; where that does not help, or where it is in use and cannot be
+    /// replaced, the guest is booted for itself. Two callers at once make a template once: the second waits.
     pub async fn start(
         &self,
-        machine: &Machine,
-        initramfs: &[u8],
-        prelude: &Value,
+        boot: &Boot<'_>,
         cards: Vec<OwnedFd>,
-    ) -> Result<Restored, TemplateError> {
-        let recipe = Recipe {
-            machine,
-            initramfs,
-            prelude,
-        };
-        let key = recipe.key()?;
+    ) -> Result<Started, TemplateError> {
+        let key = key(boot)?;
         let mut renewed = None;
         loop {
-            let entry = self.entry(&key, &recipe).await?;
-            let folder = entry.folder().to_owned();
-            let copies = duplicates(&cards).map_err(wrong(&folder))?;
-            match restore(&folder, machine, copies).await {
+            let entry = self.entry(&key, boot).await?;
+            let copies = duplicates(&cards).map_err(wrong(entry.folder()))?;
+            match restore(entry.folder(), boot.machine, copies).await {
                 Ok((qemu, answer)) => {
-                    return Ok(Restored {
+                    return Ok(Started {
                         qemu,
                         answer,
-                        entry,
+                        entry: Some(entry),
                         renewed,
                     });
                 }
-                Err(error @ TemplateError::Qemu(QemuError::Missing)) => return Err(error),
-                Err(error) if renewed.is_none() => renewed = Some(error.to_string()),
-                Err(error) => return Err(error),
+                Err(error @ TemplateError::Qemu(QemuError::Missing | QemuError::TooOld { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    drop(entry);
+                    let again = renewed.replace(error.to_string()).is_some();
+                    if again || !self.discarded(&key)? {
+                        let (qemu, answer) = boot.boot(cards).await?;
+                        return Ok(Started {
+                            qemu,
+                            answer,
+                            entry: None,
+                            renewed,
+                        });
+                    }
+                }
             }
-            drop(entry);
-            let lock = self.locked(&key, File::lock).await?;
-            self.cache
-                .discard(&self.cache.folder(Shelf::Templates, &key))?;
-            drop(lock);
+        }
+    }
+
+    /// Throws a template away; false where somebody uses it, who may be this very run.
+    fn discarded(&self, key: &str) -> Result<bool, TemplateError> {
+        let (path, lock) = self.cache.lock_file(Shelf::Templates, key)?;
+        match lock.try_lock() {
+            Ok(()) => {
+                self.cache
+                    .discard(&self.cache.folder(Shelf::Templates, key))?;
+                Ok(true)
+            }
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(error)) => Err(wrong(&path)(error)),
         }
     }
 
     /// The template's folder, made where it is not there yet.
-    async fn entry(&self, key: &str, recipe: &Recipe<'_>) -> Result<Entry, TemplateError> {
+    async fn entry(&self, key: &str, boot: &Boot<'_>) -> Result<Entry, TemplateError> {
         loop {
             let shared = self.locked(key, File::lock_shared).await?;
             if let Ok(entry) = self.cache.taken(Shelf::Templates, key, &is_whole, shared) {
@@ -162,11 +189,11 @@ impl Templates {
             if !is_whole(&folder) {
                 self.cache.discard(&folder)?;
                 self.cache
-                    .needs_room(u64::from(recipe.machine.memory) << 20)?;
+                    .needs_room(u64::from(boot.machine.memory) << 20)?;
                 let staging = self.cache.staging()?;
-                recipe.save(staging.path()).await?;
+                save(boot, staging.path()).await?;
                 let shelf = folder.parent().unwrap_or(&folder);
-                fs::create_dir_all(shelf).map_err(wrong(shelf))?;
+                fs::create_dir_all(shelf).map_err(Error::write(shelf))?;
                 staging.publish(&folder)?;
             }
         }
@@ -202,81 +229,119 @@ fn duplicates(cards: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
     cards.iter().map(OwnedFd::try_clone).collect()
 }
 
-impl Recipe<'_> {
-    /// Everything that goes in: machine, kernel, initramfs, QEMU itself.
-    fn key(&self) -> Result<String, TemplateError> {
-        let program = qemu::program()?;
-        let mut hash = Sha256::new();
-        for file in [&program, &self.machine.kernel] {
-            let metadata = fs::metadata(file).map_err(wrong(file))?;
-            let modified = metadata.modified().map_err(wrong(file))?;
-            hash.update(format!(
-                "{} {} {modified:?}\n",
-                file.display(),
-                metadata.len()
-            ));
-        }
-        if self.machine.accelerator == Accelerator::Kvm {
-            // The guest sees the host's processor, and its state fits no other.
-            hash.update(
-                fs::read("/proc/cpuinfo")
-                    .unwrap_or_default()
-                    .split(|byte| *byte == b'\n')
-                    .take(26)
-                    .flatten()
-                    .copied()
-                    .collect::<Vec<u8>>(),
-            );
-        }
-        hash.update(format!("{VERSION} {:?} {}\n", self.machine, self.prelude));
-        hash.update(self.initramfs);
-        Ok(hash
-            .finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+/// Everything that goes in: machine, kernel, initramfs, QEMU itself.
+fn key(boot: &Boot<'_>) -> Result<String, TemplateError> {
+    let program = qemu::program()?;
+    let mut hash = Sha256::new();
+    for file in [&program, &boot.machine.kernel] {
+        let metadata = fs::metadata(file).map_err(wrong(file))?;
+        let modified = metadata.modified().map_err(wrong(file))?;
+        hash.update(format!(
+            "{} {} {modified:?}\n",
+            file.display(),
+            metadata.len()
+        ));
     }
+    if boot.machine.accelerator == Accelerator::Kvm {
+        // The guest sees the host's processor, and its state fits no other.
+        hash.update(
+            fs::read("/proc/cpuinfo")
+                .unwrap_or_default()
+                .split(|byte| *byte == b'\n')
+                .take(26)
+                .flatten()
+                .copied()
+                .collect::<Vec<u8>>(),
+        );
+    }
+    hash.update(format!("{VERSION} {:?} {}\n", boot.machine, boot.prelude));
+    hash.update(boot.initramfs);
+    Ok(hash
+        .finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
 
-    /// Boots the machine, asks the prelude, saves.
-    async fn save(&self, folder: &Path) -> Result<(), TemplateError> {
-        let (memory, state) = (folder.join("memory"), folder.join("state"));
-        let (cards, _ends) = unplugged(self.machine).map_err(wrong(folder))?;
-        let shared = Memory::Shared(memory.clone());
-        let mut qemu = Qemu::start(self.machine, &shared, Some(self.initramfs), cards, &[]).await?;
-        qemu.ready().await?;
-        qemu.channel
-            .ask(self.prelude)
-            .await
-            .map_err(QemuError::from)?;
-        let answer: Value = qemu.channel.answer().await.map_err(QemuError::from)?;
-        qemu.qmp.execute("stop", Value::Null).await?;
-        capabilities(&mut qemu.qmp).await?;
-        let quoted = state.display().to_string().replace('\'', r"'\''");
-        qemu.qmp
-            .execute(
-                "migrate",
-                json!({ "uri": format!("exec:cat > '{quoted}'") }),
-            )
-            .await?;
-        completed(&mut qemu.qmp, "save").await?;
-        qemu.end().await.map_err(wrong(folder))?;
-        describe(folder, &memory, &state, answer)
+/// Boots the machine with its memory in a file, and saves the rest.
+async fn save(boot: &Boot<'_>, folder: &Path) -> Result<(), TemplateError> {
+    let memory = folder.join("memory");
+    let (cards, _ends) = unplugged(boot.machine).map_err(wrong(folder))?;
+    let shared = Memory::Shared(memory.clone());
+    let booted = boot.on(&shared, cards).await;
+    let (mut qemu, answer) = booted.map_err(|error| disk_full(&memory, error))?;
+    let state = match timeout(MOVED_WITHIN, state(&mut qemu)).await {
+        Ok(Ok(state)) => state,
+        Ok(Err(TemplateError::Qemu(error))) => {
+            return Err(disk_full(&memory, qemu.explain(error).await));
+        }
+        Ok(Err(error)) => return Err(error),
+        Err(_) => return Err(TemplateError::late("save")),
+    };
+    qemu.end().await.map_err(wrong(folder))?;
+    let file = folder.join("state");
+    fs::write(&file, &state).map_err(Error::write(&file))?;
+    describe(folder, &memory, &state, answer)
+}
+
+/// A page of the memory file for which there was no room ends QEMU by SIGBUS.
+fn disk_full(memory: &Path, error: QemuError) -> TemplateError {
+    match error {
+        QemuError::Ended { status, .. } if status.signal() == Some(Signal::SIGBUS as i32) => {
+            Error::DiskFull {
+                path: memory.to_owned(),
+                source: io::ErrorKind::StorageFull.into(),
+            }
+            .into()
+        }
+        other => other.into(),
     }
 }
 
-/// Writes the description.
-fn describe(path: &Path, memory: &Path, state: &Path, answer: Value) -> Result<(), TemplateError> {
-    let saved = fs::read(state).map_err(wrong(state))?;
+/// Stops the machine and takes the state of its devices.
+async fn state(qemu: &mut Qemu) -> Result<Vec<u8>, TemplateError> {
+    let resource = |source| QemuError::Resource {
+        what: "a socket for the saved state",
+        source,
+    };
+    qemu.qmp.execute("stop", Value::Null).await?;
+    capabilities(&mut qemu.qmp).await?;
+    let (near, far) = StdUnixStream::pair().map_err(resource)?;
+    near.set_nonblocking(true).map_err(resource)?;
+    let mut near = UnixStream::from_std(near).map_err(resource)?;
+    qemu.qmp.give("state", far.into()).await?;
+    qemu.qmp
+        .execute("migrate", json!({ "uri": "fd:state" }))
+        .await?;
+    let mut state = Vec::new();
+    let (moved, read) = tokio::join!(
+        completed(&mut qemu.qmp, "save"),
+        near.read_to_end(&mut state)
+    );
+    moved?;
+    read.map_err(resource)?;
+    Ok(state)
+}
+
+/// Writes the description, which makes the template whole.
+fn describe(
+    folder: &Path,
+    memory: &Path,
+    state: &[u8],
+    answer: Value,
+) -> Result<(), TemplateError> {
     let description = Description {
         version: VERSION,
         memory_size: fs::metadata(memory).map_err(wrong(memory))?.len(),
-        state_size: saved.len() as u64,
-        state_sha256: sha256(&saved),
+        state_size: state.len() as u64,
+        state_sha256: sha256(state),
         answer,
     };
-    let text = serde_json::to_vec(&description).map_err(|error| wrong(path)(error.into()))?;
-    fs::write(path.join(DESCRIPTION), text).map_err(wrong(path))
+    let text = serde_json::to_vec(&description).map_err(|error| wrong(folder)(error.into()))?;
+    let file = folder.join(DESCRIPTION);
+    fs::write(&file, text).map_err(Error::write(&file))?;
+    Ok(())
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -291,6 +356,12 @@ fn intact(path: &Path) -> Result<Description, TemplateError> {
     let torn = |error: &dyn std::fmt::Display| TemplateError::Torn(error.to_string());
     let text = fs::read(path.join(DESCRIPTION)).map_err(|error| torn(&error))?;
     let description: Description = serde_json::from_slice(&text).map_err(|error| torn(&error))?;
+    if description.version != VERSION {
+        return Err(TemplateError::Torn(format!(
+            "it is of version {}, and this is {VERSION}",
+            description.version
+        )));
+    }
     let state = fs::read(path.join("state")).map_err(|error| torn(&error))?;
     if state.len() as u64 != description.state_size || sha256(&state) != description.state_sha256 {
         return Err(TemplateError::Torn(
@@ -306,6 +377,7 @@ fn intact(path: &Path) -> Result<Description, TemplateError> {
     Ok(description)
 }
 
+/// Starts a machine from the template in `path`, and makes sure that PID 1 lives.
 async fn restore(
     path: &Path,
     machine: &Machine,
@@ -313,20 +385,36 @@ async fn restore(
 ) -> Result<(Qemu, Value), TemplateError> {
     let description = intact(path)?;
     let state = File::open(path.join("state")).map_err(wrong(path))?;
-    let number = state.as_raw_fd();
-    let memory = Memory::View(path.join("memory"));
-    let mut qemu = Qemu::start(machine, &memory, None, cards, &[number]).await?;
+    let start = Start {
+        memory: &Memory::View(path.join("memory")),
+        initramfs: None,
+        cards,
+        inherited: &[state.as_raw_fd()],
+        within: MOVED_WITHIN,
+    };
+    let mut qemu = Qemu::start(machine, start).await?;
+    match timeout(MOVED_WITHIN, revive(&mut qemu, &state)).await {
+        Ok(Ok(())) => Ok((qemu, description.answer)),
+        Ok(Err(TemplateError::Qemu(error))) => Err(qemu.explain(error).await.into()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(TemplateError::late("restore")),
+    }
+}
+
+async fn revive(qemu: &mut Qemu, state: &File) -> Result<(), TemplateError> {
     capabilities(&mut qemu.qmp).await?;
     // No announcements of the restored machine on its wires: a scenario must not see that it was restored.
     qemu.qmp
         .execute("migrate-set-parameters", json!({ "announce-rounds": 0 }))
         .await?;
+    let uri = format!("fd:{}", state.as_raw_fd());
     qemu.qmp
-        .execute("migrate-incoming", json!({ "uri": format!("fd:{number}") }))
+        .execute("migrate-incoming", json!({ "uri": uri }))
         .await?;
     completed(&mut qemu.qmp, "restore").await?;
     qemu.qmp.execute("cont", Value::Null).await?;
-    Ok((qemu, description.answer))
+    qemu.channel.pulse().await.map_err(QemuError::from)?;
+    Ok(())
 }
 
 /// Memory that is shared with a file is left out of the state, and progress is told by events.
@@ -357,17 +445,4 @@ async fn completed(qmp: &mut Qmp, doing: &'static str) -> Result<(), TemplateErr
             _ => {}
         }
     }
-}
-
-/// Sockets for cards that nobody listens to.
-fn unplugged(machine: &Machine) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
-    let pairs = machine
-        .cards
-        .iter()
-        .map(|_| std::os::unix::net::UnixStream::pair());
-    let pairs: Vec<_> = pairs.collect::<io::Result<_>>()?;
-    Ok(pairs
-        .into_iter()
-        .map(|(one, other)| (OwnedFd::from(one), OwnedFd::from(other)))
-        .unzip())
 }

@@ -59,16 +59,20 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         let setting = Setting {
             accelerator: accelerator.accelerator,
+            boot_within: arguments.boot_within,
             templates: (!arguments.cold).then(|| Templates::new(cache.clone())),
             interrupt: Interrupt::listen().map_err(CommandError::Runtime)?,
             folder: folder(arguments, &cache)?,
             keep: arguments.keep || arguments.out.is_some(),
         };
         execute(arguments, &scenarios, &kernels, &setting).await
-    })
+    });
+    // Whoever still waits, in a thread of its own, for another run's lock is not waited for.
+    runtime.shutdown_background();
+    exit
 }
 
 async fn execute(

@@ -58,5 +58,5 @@ async fn answer(kernel: &mut Kernel, question: &[u8]) -> Result<crate::kernel::A
 }
 
 fn reply(port: &mut Port, answer: &Result<crate::kernel::Answer, Refusal>) -> io::Result<()> {
-    port.write_line(&serde_json::to_vec(answer)?)
+    port.answer(&serde_json::to_vec(answer)?)
 }

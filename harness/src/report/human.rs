@@ -81,6 +81,18 @@ impl<W: Write> Format for Human<W> {
                 "{ODD}missing{ODD:#} counts as failed, since LASTWORDS_NO_SKIP is set"
             )?;
         }
+        if run.not_run > 0 {
+            let why = if run.interrupted {
+                "interrupted"
+            } else {
+                "stopped"
+            };
+            writeln!(
+                self.out,
+                "{ODD}{why}{ODD:#}  {} cases did not run",
+                run.not_run
+            )?;
+        }
         writeln!(self.out, "{tally} in {}", text::duration(run.duration))?;
         self.out.flush()
     }

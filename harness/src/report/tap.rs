@@ -79,6 +79,9 @@ impl<W: Write> Format for Tap<W> {
         for leftover in &run.leftovers {
             writeln!(self.out, "# left behind: {}", escape(leftover))?;
         }
+        if run.interrupted {
+            writeln!(self.out, "Bail out! interrupted")?;
+        }
         writeln!(self.out, "1..{}", self.told)?;
         self.out.flush()
     }

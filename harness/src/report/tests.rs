@@ -105,6 +105,8 @@ fn run(cases: Vec<CaseReport>) -> RunReport {
         cases,
         duration: Duration::from_millis(3200),
         leftovers: vec!["cannot remove `/tmp/x`".to_owned()],
+        interrupted: false,
+        not_run: 0,
         missing_needs: MissingNeeds::Skip,
     }
 }
@@ -251,6 +253,15 @@ fn the_exit_code_is(#[case] outcomes: &[usize], #[case] skipping: u8, #[case] fa
     assert_eq!(run.exit().code(), skipping);
     run.missing_needs = MissingNeeds::Fail;
     assert_eq!(run.exit().code(), failing);
+}
+
+#[test]
+fn a_run_that_was_cut_short_is_no_success() {
+    let mut run = run(vec![cases().swap_remove(PASSED)]);
+    run.interrupted = true;
+    assert_eq!(run.exit().code(), 0, "the signal came after the last case");
+    run.not_run = 1;
+    assert_eq!(run.exit().code(), 3);
 }
 
 #[test]

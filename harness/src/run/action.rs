@@ -22,6 +22,8 @@ use crate::{
 
 /// How long a target may take to send what was printed before it is changed.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
+/// How many frames a card, its queue in QEMU (10 000, `net/queue.c`) and its socket hold at most.
+const MOST_PENDING: u64 = 12_000;
 
 /// What came of an action: done, or refused by the kernel.
 type Done = Result<(), Refusal>;
@@ -269,7 +271,9 @@ impl Stage<'_> {
                 return Err(Failed::Died("the machine ended".to_owned()).into());
             };
             let set = guest.qemu.set_carrier(change.interface, carrier);
-            self.lab.drive(set).await.map_err(Error::from)?;
+            if let Err(error) = self.lab.drive(set).await {
+                return Err(self.unanswered(node, error).await);
+            }
             self.drain();
             if !carrier {
                 self.set_carrier(node, &interface, false);
@@ -341,14 +345,16 @@ impl Stage<'_> {
     }
 
     /// Waits until all frames that the guest has given its cards are here: until QEMU has nothing more to bring, though
-    /// the lab has read all that it brought.
+    /// the lab has read all that it brought. Of a guest that never stops sending, all that it had given by then.
     pub(crate) async fn flush(&mut self, node: NodeIndex) -> Result<(), Trouble> {
+        let begun = self.frames;
         let mut taken = None;
-        while taken != Some(self.frames) {
+        while taken != Some(self.frames) && self.frames - begun < MOST_PENDING {
             taken = Some(self.frames);
-            if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) {
-                let flush = self.lab.drive(guest.qemu.flush());
-                flush.await.map_err(Error::from)?;
+            if let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node)
+                && let Err(error) = self.lab.drive(guest.qemu.flush()).await
+            {
+                return Err(self.unanswered(node, error).await);
             }
             self.drain();
         }

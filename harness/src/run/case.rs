@@ -1,6 +1,10 @@
 //! One case from its needs to its verdict: a scenario on a kernel.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
@@ -21,11 +25,13 @@ use crate::{
 };
 
 /// The time that a guest has for what prepares a scenario.
-const PREPARE_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
+const PREPARE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all cases of a run share.
 pub(crate) struct Setting {
     pub(crate) accelerator: Accelerator,
+    /// How long a kernel may take to come up.
+    pub(crate) boot_within: Duration,
     /// None boots every guest for real.
     pub(crate) templates: Option<Templates>,
     pub(crate) interrupt: Interrupt,
@@ -132,7 +138,7 @@ async fn build<'scenario>(
     for (index, node) in senders(scenario) {
         let (own, others): (Vec<_>, Vec<_>) = nics.into_iter().partition(|nic| nic.node == index);
         nics = others;
-        let plan = Plan::new(scenario, node, kernel, setting.accelerator)?;
+        let plan = Plan::new(scenario, node, kernel, setting)?;
         let cards = own.into_iter().map(|nic| nic.socket.into()).collect();
         let start = plan.start(index, cards, setting.templates.as_ref());
         let mut interrupt = setting.interrupt.clone();

@@ -20,6 +20,8 @@ pub(crate) enum Error {
     Qemu(#[from] QemuError),
     #[error("the guest could not be started")]
     Template(#[from] TemplateError),
+    #[error("QEMU failed under the running guest")]
+    Machine(#[source] QemuError),
     #[error("QEMU did not do what it was asked")]
     Qmp(#[from] QmpError),
     #[error("the guest could not be asked")]

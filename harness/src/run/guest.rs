@@ -3,10 +3,11 @@
 use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
 
 use lastwords_vm::{
+    boot::Boot,
     cache::Entry,
     initramfs::Initramfs,
     kernel::Kernel,
-    machine::{Accelerator, Machine, NetworkCard},
+    machine::{Machine, NetworkCard},
     modules::{Presence, name::ModuleName},
     qemu::Qemu,
     template::Templates,
@@ -15,12 +16,10 @@ use lastwords_vm::{
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     netconsole::MacAddress,
-    run::Error,
+    run::{Error, case::Setting},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
 };
 
-/// How long a kernel may take to come up: a hundred times what it takes on an idle machine under emulation.
-const BOOT_WITHIN: Duration = Duration::from_secs(180);
 /// Packed, where a kernel has them, for every guest: so that most scenarios share a template.
 const OFTEN: [&str; 3] = ["netconsole", "configfs", "floppy"];
 
@@ -41,6 +40,7 @@ pub(crate) struct Guest {
 pub(crate) struct Plan {
     machine: Machine,
     initramfs: Vec<u8>,
+    within: Duration,
 }
 
 impl Plan {
@@ -49,7 +49,7 @@ impl Plan {
         scenario: &Scenario,
         node: &Node,
         kernel: &Kernel,
-        accelerator: Accelerator,
+        setting: &Setting,
     ) -> Result<Self, Error> {
         let cmdline = node.sender().and_then(|sender| sender.cmdline.clone());
         let (cpus, memory) = node
@@ -66,11 +66,12 @@ impl Plan {
             cpus,
             memory,
             cards: cards.collect(),
-            accelerator,
+            accelerator: setting.accelerator,
         };
         Ok(Self {
             machine,
             initramfs: initramfs(scenario, node, kernel)?,
+            within: setting.boot_within,
         })
     }
 
@@ -82,25 +83,21 @@ impl Plan {
         templates: Option<&Templates>,
     ) -> Result<Guest, Error> {
         let prelude = Request::Batch(vec![Request::Facts, Request::ReadLog]);
+        let prelude =
+            serde_json::to_value(&prelude).map_err(|error| Error::Answer(error.to_string()))?;
+        let boot = Boot {
+            machine: &self.machine,
+            initramfs: &self.initramfs,
+            prelude: &prelude,
+            within: self.within,
+        };
         let (qemu, answer, template, renewed) = match templates {
             Some(templates) => {
-                let prelude = serde_json::to_value(&prelude)
-                    .map_err(|error| Error::Answer(error.to_string()))?;
-                let restored = templates
-                    .start(&self.machine, &self.initramfs, &prelude, cards)
-                    .await?;
-                (
-                    restored.qemu,
-                    restored.answer,
-                    Some(restored.entry),
-                    restored.renewed,
-                )
+                let started = templates.start(&boot, cards).await?;
+                (started.qemu, started.answer, started.entry, started.renewed)
             }
             None => {
-                let mut qemu = Qemu::boot(&self.machine, &self.initramfs, cards).await?;
-                qemu.ready().await?;
-                qemu.channel.ask(&prelude).await?;
-                let answer = qemu.channel.answer().await?;
+                let (qemu, answer) = boot.boot(cards).await?;
                 (qemu, answer, None, None)
             }
         };

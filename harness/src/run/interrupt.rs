@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: they end the waiting, and what was started is ended in order.
+//! Ctrl-C and SIGTERM: they end the waiting, and what was started is ended in order. The second ends the program at
+//! once: its guests die with it, and the next start removes what it left in the cache.
 
 use std::io;
 
@@ -6,6 +7,8 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+
+use crate::report::Exit;
 
 /// Tells whether the run is to end.
 #[derive(Debug, Clone)]
@@ -23,8 +26,10 @@ impl Interrupt {
             let mut signals = signal(kind)?;
             let sender = sender.clone();
             tokio::spawn(async move {
-                if signals.recv().await.is_some() {
-                    sender.send_replace(true);
+                while signals.recv().await.is_some() {
+                    if sender.send_replace(true) {
+                        std::process::exit(Exit::NoVerdict.code().into());
+                    }
                 }
             });
         }

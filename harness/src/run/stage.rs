@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lastwords_vm::channel::ChannelError;
+use lastwords_vm::{channel::ChannelError, qemu::QemuError, qmp::QmpError};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     lab::{Event, Lab},
     netconsole::record::Record,
     run::{
+        Error,
         guest::Guest,
         interrupt::Interrupt,
         targets::SetUp,
@@ -79,8 +80,10 @@ impl KeptLog {
 pub(crate) enum Silence {
     /// It did not answer in time.
     Deadline(Duration),
-    /// Its QEMU ended.
+    /// Its QEMU ended in order, as when the guest switches itself off.
     Gone,
+    /// Its QEMU failed.
+    Crashed(QemuError),
     /// It sent what is no answer.
     Broken(String),
     Interrupted,
@@ -92,6 +95,7 @@ impl Silence {
         match self {
             Self::Deadline(within) => format!("the kernel did not answer within {within:?}"),
             Self::Gone => "the machine ended".to_owned(),
+            Self::Crashed(error) => chain(error),
             Self::Broken(what) => what.clone(),
             Self::Interrupted => "interrupted".to_owned(),
         }
@@ -169,9 +173,30 @@ impl<'scenario> Stage<'scenario> {
         self.drain();
         match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => Err(Silence::Gone),
+            Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => {
+                Err(self.gone(node).await)
+            }
             Ok(Err(error @ ChannelError::Protocol(_))) => Err(Silence::Broken(error.to_string())),
             Err(_) => Err(Silence::Deadline(within)),
+        }
+    }
+
+    /// Why the sockets of a guest closed.
+    async fn gone(&mut self, node: NodeIndex) -> Silence {
+        let guest = self.guests.iter_mut().find(|guest| guest.node == node);
+        let failure = match guest {
+            Some(guest) => self.lab.drive(guest.qemu.failure()).await,
+            None => None,
+        };
+        self.drain();
+        failure.map_or(Silence::Gone, Silence::Crashed)
+    }
+
+    /// What it means that the monitor of a guest's QEMU gave no answer.
+    pub(crate) async fn unanswered(&mut self, node: NodeIndex, error: QmpError) -> Trouble {
+        match error {
+            QmpError::Closed | QmpError::Connection(_) => self.gone(node).await.into(),
+            error => Error::from(error).into(),
         }
     }
 

@@ -48,6 +48,7 @@ impl From<Silence> for Trouble {
     fn from(silence: Silence) -> Self {
         match silence {
             Silence::Interrupted => Self::Error(Error::Interrupted),
+            Silence::Crashed(error) => Self::Error(Error::Machine(error)),
             Silence::Deadline(_) | Silence::Gone | Silence::Broken(_) => {
                 Failed::Died(silence.sentence()).into()
             }

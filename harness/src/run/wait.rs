@@ -179,8 +179,7 @@ impl Stage<'_> {
                     .await?;
                 Ok(ending)
             }
-            Err(Silence::Interrupted) => Err(Error::Interrupted.into()),
-            Err(_) => Ok(Ending::KernelDied),
+            Err(silence) => self::ending(silence),
         }
     }
 
@@ -209,6 +208,7 @@ impl Stage<'_> {
 fn ending(silence: Silence) -> Result<Ending, Trouble> {
     match silence {
         Silence::Interrupted => Err(Error::Interrupted.into()),
+        Silence::Crashed(error) => Err(Error::Machine(error).into()),
         Silence::Deadline(_) | Silence::Gone | Silence::Broken(_) => Ok(Ending::KernelDied),
     }
 }

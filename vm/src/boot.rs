@@ -1,0 +1,121 @@
+//! A guest's way from nothing to its first answer, and what its console said where it did not get there.
+
+use std::{io, os::fd::OwnedFd, time::Duration};
+
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::{
+    channel::ChannelError,
+    machine::{Machine, Memory},
+    qemu::{Qemu, QemuError, Start},
+};
+
+/// How long a kernel that did not come up is watched, once its console can be seen.
+const WATCHED_WITHIN: Duration = Duration::from_secs(60);
+/// Words for a kernel whose console is to be seen, from its first line on.
+const CONSOLE: &str = "earlyprintk=ttyS0 console=ttyS0 loglevel=7";
+
+/// What a guest is booted with.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// What it finds in its memory.
+    pub initramfs: &'a [u8],
+    /// The first question, asked as soon as PID 1 can be asked.
+    pub prelude: &'a Value,
+    /// How long it may take up to the answer.
+    pub within: Duration,
+}
+
+impl Boot<'_> {
+    /// Boots, with one socket for each card, and waits for the answer to the prelude.
+    pub async fn boot(&self, cards: Vec<OwnedFd>) -> Result<(Qemu, Value), QemuError> {
+        self.on(&Memory::Private, cards).await
+    }
+
+    /// Boots with its memory in a place of the caller's choice.
+    pub(crate) async fn on(
+        &self,
+        memory: &Memory,
+        cards: Vec<OwnedFd>,
+    ) -> Result<(Qemu, Value), QemuError> {
+        let deadline = Instant::now() + self.within;
+        let start = Start {
+            memory,
+            initramfs: Some(self.initramfs),
+            cards,
+            inherited: &[],
+            within: self.within,
+        };
+        let mut qemu = Qemu::start(self.machine, start).await?;
+        let why = match timeout_at(deadline, self.first_answer(&mut qemu)).await {
+            Ok(Ok(answer)) => return Ok((qemu, answer)),
+            Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => {
+                match qemu.failure().await {
+                    Some(error) => return Err(error),
+                    None => "it ended its machine, as a kernel does that panics".to_owned(),
+                }
+            }
+            Ok(Err(error @ ChannelError::Protocol(_))) => return Err(error.into()),
+            Err(_) => format!("PID 1 did not answer within {:?}", self.within),
+        };
+        drop(qemu);
+        let console = self.console().await?;
+        Err(QemuError::NotUp { why, console })
+    }
+
+    async fn first_answer(&self, qemu: &mut Qemu) -> Result<Value, ChannelError> {
+        qemu.channel.ready().await?;
+        qemu.channel.ask(self.prelude).await?;
+        qemu.channel.answer().await
+    }
+
+    /// Boots once more with the kernel's console on the guest channel, and gives its last lines.
+    async fn console(&self) -> Result<String, QemuError> {
+        let mut machine = self.machine.clone();
+        machine.cmdline = format!("{} {CONSOLE}", machine.cmdline);
+        let within = self.within.min(WATCHED_WITHIN);
+        let (cards, _ends) = unplugged(&machine).map_err(|source| QemuError::Resource {
+            what: "a socket pair",
+            source,
+        })?;
+        let start = Start {
+            memory: &Memory::Private,
+            initramfs: Some(self.initramfs),
+            cards,
+            inherited: &[],
+            within,
+        };
+        let mut qemu = Qemu::start(&machine, start).await?;
+        let came_up = matches!(timeout(within, qemu.channel.ready()).await, Ok(Ok(())));
+        if came_up {
+            return Ok(
+                "(booted again with its console on a serial port it did come up: \
+                 the machine may be too slow for the deadline)"
+                    .to_owned(),
+            );
+        }
+        let lines = qemu.channel.console();
+        if lines.is_empty() {
+            return Ok(
+                "(its console says nothing: it may be no kernel for this machine)".to_owned(),
+            );
+        }
+        Ok(format!("its console ends with\n  {}", lines.join("\n  ")))
+    }
+}
+
+/// Sockets for cards that nobody listens to: QEMU's ends, and ours.
+pub(crate) fn unplugged(machine: &Machine) -> io::Result<(Vec<OwnedFd>, Vec<OwnedFd>)> {
+    let pairs = machine
+        .cards
+        .iter()
+        .map(|_| std::os::unix::net::UnixStream::pair());
+    let pairs: Vec<_> = pairs.collect::<io::Result<_>>()?;
+    Ok(pairs
+        .into_iter()
+        .map(|(one, other)| (OwnedFd::from(one), OwnedFd::from(other)))
+        .unzip())
+}
