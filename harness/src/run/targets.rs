@@ -21,7 +21,9 @@ use crate::{
 
 /// How long setting one target up may take: netpoll waits up to 4 s for a carrier, twice on 6.1.
 const WITHIN: Duration = Duration::from_secs(30);
-/// How long a kernel with a printing thread may take to send what it has printed.
+/// How long a kernel may take to send what it has printed, where it does so later: from a printing thread, or because
+/// the card's ring was full, from netpoll's queue, which it tries again after 0.1 s (`net/core/netpoll.c`,
+/// `queue_process`).
 const ASYNCHRONOUS: Duration = Duration::from_secs(3);
 
 /// A target with all that its set-up needs.
@@ -174,17 +176,12 @@ impl Stage<'_> {
         marker: u64,
     ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
-        let grace = if self.prints_later(sender) {
-            ASYNCHRONOUS
-        } else {
-            Duration::ZERO
-        };
         let sent = |judge: &Judge| {
             planned
                 .iter()
                 .all(|plan| judge.traffic.markers(plan.index, marker) > 0)
         };
-        Ok(self.until(Instant::now() + grace, sent).await?)
+        Ok(self.until(Instant::now() + ASYNCHRONOUS, sent).await?)
     }
 
     /// The module is loaded and nothing leaves: right only while the interface has no carrier.

@@ -29,8 +29,9 @@ fn image(home: &Home, length: impl Fn(u64) -> u64) -> PathBuf {
 }
 
 fn release() -> String {
-    let folder = modules();
-    folder.file_name().unwrap().to_string_lossy().into_owned()
+    let description = fs::read(kernel_folder().join("kernel.json")).unwrap();
+    let description: serde_json::Value = serde_json::from_slice(&description).unwrap();
+    description["release"].as_str().unwrap().to_owned()
 }
 
 /// `…/lib/modules/RELEASE` of the kernel: the folder that holds `kernel/`.
@@ -196,16 +197,16 @@ fn a_kernel_without_a_driver_for_its_card_is_told() {
 fn modules_of_another_kernel_are_named() {
     let home = Home::without_kernels();
     let path = image(&home, |length| length);
-    let folder = some_modules(&home, "6.1.0-0-other", &["virtio"]);
-    let said = refused(
-        &home,
-        &path,
-        &["--modules", folder.parent().unwrap().to_str().unwrap()],
+    let folder = some_modules(&home, "lib/modules/6.1.0-0-other", &["virtio"]);
+    let root = home.work().join("modules");
+    let said = refused(&home, &path, &["--modules", root.to_str().unwrap()]);
+    let sentence = format!(
+        "holds no kernel modules for {}; it has those for 6.1.0-0-other",
+        release()
     );
-    assert!(
-        said.contains(&format!("holds no kernel modules for {}", release())),
-        "{said}"
-    );
+    assert!(said.contains(&sentence), "{said}");
+    let said = refused(&home, &path, &["--modules", folder.join("nowhere").to_str().unwrap()]);
+    assert!(said.contains("cannot read"), "{said}");
 }
 
 /// The kernel's own netconsole.ko, unpacked where it is compressed, with one text in it replaced by another as long.
