@@ -4,7 +4,9 @@ use std::{fs, io, path::Path};
 
 use lastwords_vm::init::{Port, prepare};
 
-use crate::kernel::{Refusal, Request, local::Kernel, module::Modules, request::GuestPlan};
+use crate::kernel::{
+    Refusal, Request, interface, local::Kernel, module::Modules, request::GuestPlan,
+};
 
 /// Where the initramfs holds what is ours.
 pub(crate) const FOLDER: &str = "/lastwords";
@@ -38,6 +40,8 @@ fn try_serve() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let named = runtime.block_on(interface::name_cards(&plan.cards));
+    named.map_err(io::Error::other)?;
     port.ready()?;
     while let Some(question) = port.question()? {
         let answer = runtime.block_on(answer(&mut kernel, &question));

@@ -47,6 +47,33 @@ pub(crate) async fn configure(
         .map_err(|error| netlink(&doing, error))
 }
 
+/// Names the card with the first of these addresses `eth0`, the next `eth1`, and so on: the kernel names them in the
+/// order in which their drivers are loaded.
+pub(crate) async fn name_cards(cards: &[MacAddress]) -> Result<(), Refusal> {
+    let doing = "naming the cards";
+    let handle = connect(doing)?;
+    let links = handle.link().get().execute().try_collect::<Vec<_>>().await;
+    let links = links.map_err(|error| netlink(doing, error))?;
+    let wrong: Vec<(u32, usize)> = links
+        .iter()
+        .filter_map(|link| {
+            let card = cards
+                .iter()
+                .position(|card| address_of(link) == Some(*card))?;
+            (name_of(link)? != format!("eth{card}")).then_some((link.header.index, card))
+        })
+        .collect();
+    // First out of each other's way.
+    for prefix in ["card", "eth"] {
+        for (index, card) in &wrong {
+            let name = LinkUnspec::new_with_index(*index).name(format!("{prefix}{card}"));
+            let renamed = handle.link().set(name.build()).execute().await;
+            renamed.map_err(|error| netlink(doing, error))?;
+        }
+    }
+    Ok(())
+}
+
 /// `ip link set NAME up|down`.
 pub(crate) async fn set_up(name: &str, wanted: bool) -> Result<(), Refusal> {
     let doing = format!("ip link set {name} {}", if wanted { "up" } else { "down" });
@@ -64,13 +91,18 @@ async fn up(handle: &Handle, link: &LinkMessage, wanted: bool) -> Result<(), rtn
 }
 
 /// Waits for the carrier: listens for changes first, then looks, so that none is missed.
-pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(), Refusal> {
-    let doing = format!("waiting for the carrier of {name}");
+pub(crate) async fn wait_for_carrier(
+    name: &str,
+    wanted: bool,
+    within: Duration,
+) -> Result<(), Refusal> {
+    let what = if wanted { "carrier" } else { "loss of carrier" };
+    let doing = format!("waiting for the {what} of {name}");
     let opened = new_multicast_connection(&[MulticastGroup::Link]);
     let (connection, handle, mut changes) =
         opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
     tokio::spawn(connection);
-    if has_carrier(&find(&handle, name, &doing).await?) {
+    if has_carrier(&find(&handle, name, &doing).await?) == wanted {
         return Ok(());
     }
     let wait = async {
@@ -78,7 +110,7 @@ pub(crate) async fn wait_for_carrier(name: &str, within: Duration) -> Result<(),
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) =
                 message.payload
                 && name_of(&link) == Some(name)
-                && has_carrier(&link)
+                && has_carrier(&link) == wanted
             {
                 return;
             }

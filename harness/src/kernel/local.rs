@@ -60,11 +60,13 @@ impl Kernel {
                 addresses,
             } => interface::configure(&name, mac, &addresses).await.map(done),
             Request::SetUp { interface, up } => interface::set_up(&interface, up).await.map(done),
-            Request::WaitForCarrier { interface, within } => {
-                interface::wait_for_carrier(&interface, within)
-                    .await
-                    .map(done)
-            }
+            Request::WaitForCarrier {
+                interface,
+                carrier,
+                within,
+            } => interface::wait_for_carrier(&interface, carrier, within)
+                .await
+                .map(done),
             Request::NextHop {
                 address,
                 resolve,

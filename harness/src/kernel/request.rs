@@ -46,8 +46,12 @@ pub(crate) enum Request {
     },
     /// `ip link set NAME up|down`.
     SetUp { interface: String, up: bool },
-    /// Waits until the interface has its carrier.
-    WaitForCarrier { interface: String, within: Duration },
+    /// Waits until the interface has its carrier, or has lost it.
+    WaitForCarrier {
+        interface: String,
+        carrier: bool,
+        within: Duration,
+    },
     /// Where a packet for `address` goes, by the routing table and the neighbour table, as `ip route get` and
     /// `ip neighbour` tell it; without `resolve` by the routing table alone. Answered by [`Answer::NextHop`].
     NextHop {
@@ -190,4 +194,6 @@ pub(crate) struct GuestPlan {
     pub(crate) modules: BTreeMap<String, Vec<String>>,
     /// Modules to load before the guest says that it is ready.
     pub(crate) preload: Vec<String>,
+    /// The cards' own addresses: the first is to be `eth0`, and so on, in whatever order their drivers find them.
+    pub(crate) cards: Vec<MacAddress>,
 }

@@ -116,17 +116,17 @@ impl Header {
     fn take(&mut self, field: &str) -> Result<(), InvalidHeader> {
         match field.split_once('=') {
             Some(("caller", caller)) if self.caller.is_none() && self.fragment.is_none() => {
-                self.caller = Some(caller.to_owned())
+                self.caller = Some(caller.to_owned());
             }
             Some(("ncfrag", range)) if self.fragment.is_none() => {
-                self.fragment = Some(Fragment::parse(range)?)
+                self.fragment = Some(Fragment::parse(range)?);
             }
             Some(_) | None => self.others.push(field.to_owned()),
         }
         Ok(())
     }
 
-    /// `<<3` facility, level: the number that stands first.
+    /// Facility times 8 plus level: the number that stands first.
     pub(crate) fn priority(&self) -> u32 {
         u32::from(self.facility) << 3 | u32::from(self.level)
     }

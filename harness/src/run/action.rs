@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::{
     kernel::{Answer, Refusal, Request, request::ConfigfsChange},
     netconsole::Settings,
@@ -15,8 +17,11 @@ use crate::{
         Action, NodeIndex, Step, Via,
         step::{Kmsg, LinkChange, Run, Set},
     },
+    verdict::Judge,
 };
 
+/// How long a target may take to send what was printed before it is changed.
+const QUIET_WITHIN: Duration = Duration::from_secs(5);
 /// How many frames a card, its queue in QEMU (10 000, `net/queue.c`) and its socket hold at most.
 const MOST_PENDING: u64 = 12_000;
 
@@ -55,6 +60,7 @@ impl Stage<'_> {
                 // The guest's own deadline comes first: its refusal says more than our silence.
                 let request = Request::WaitForCarrier {
                     interface: interface.clone(),
+                    carrier: true,
                     within,
                 };
                 let done = self
@@ -148,6 +154,7 @@ impl Stage<'_> {
             )));
         };
         let (mut settings, was_enabled) = (state.settings.clone(), state.enabled);
+        let is_quiet = self.quiet(node, set.target).await?;
         let mut writes = self.attribute_writes(set, &mut settings);
         let cycles = !set.raw && was_enabled && !writes.is_empty();
         if cycles || set.enabled == Some(false) {
@@ -165,8 +172,7 @@ impl Stage<'_> {
             was_enabled
         };
         self.declare(set.target, settings, enabled);
-        if !self.prints_later(node) {
-            // The target is off, or nothing but its userdata changed: all that it sent before is here.
+        if is_quiet {
             self.judge.target_was_quiet(set.target);
         }
         if !enable {
@@ -180,6 +186,28 @@ impl Stage<'_> {
             self.declare(set.target, state.settings, false);
         }
         Ok(done)
+    }
+
+    /// Waits until all that a target has to send is out: a marker's frame says so. False where none can come.
+    async fn quiet(&mut self, node: NodeIndex, target: usize) -> Result<bool, Trouble> {
+        let sends = |judge: &Judge| {
+            let state = judge.targets.now(target);
+            state.is_some_and(|state| state.enabled && state.carries)
+        };
+        if !sends(&self.judge) {
+            return Ok(false);
+        }
+        let (number, text) = self.next_marker();
+        let marker = Request::Kmsg {
+            records: vec![text],
+            level: Some(0),
+            newline: true,
+        };
+        if self.ask(node, &marker, QUIET_WITHIN).await?.is_err() {
+            return Ok(false);
+        }
+        let out = |judge: &Judge| judge.traffic.markers(target, number) > 0;
+        Ok(self.until(Instant::now() + QUIET_WITHIN, out).await?)
     }
 
     /// The attributes that a `set` writes, in the order in which the kernel takes them.
@@ -249,6 +277,16 @@ impl Stage<'_> {
             self.drain();
             if !carrier {
                 self.set_carrier(node, &interface, false);
+                // Until the driver has noticed, what becomes of a frame is a matter of luck.
+                let request = Request::WaitForCarrier {
+                    interface: interface.clone(),
+                    carrier,
+                    within,
+                };
+                let wait = within + Duration::from_secs(5);
+                if let Err(refusal) = self.ask(node, &request, wait).await? {
+                    return Ok(Err(refusal));
+                }
             }
         }
         let Some(up) = change.up else {

@@ -9,7 +9,7 @@ use std::{
 use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
 use crate::{
-    kernel::Request,
+    kernel::{Answer, Request},
     lab::Lab,
     report::{CaseReport, Outcome, Timing},
     run::{
@@ -213,12 +213,35 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
             mac: interface.mac,
             addresses: interface.addresses.clone(),
         }));
+        requests.push(Request::Read {
+            path: "/proc/sys/kernel/printk".to_owned(),
+        });
         let prepared = stage
             .ask(index, &Request::Batch(requests), PREPARE_WITHIN)
             .await?;
-        prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?;
+        let prepared = prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?;
+        if let Some(level) = console_level(&prepared) {
+            stage.judge.console_level(index, level);
+        }
     }
     Ok(())
+}
+
+/// The console level in the last answer, the first of four numbers (`Documentation/admin-guide/sysctl/kernel.rst`).
+fn console_level(prepared: &Answer) -> Option<u8> {
+    let Answer::Batch(answers) = prepared else {
+        return None;
+    };
+    match answers.last()? {
+        Answer::Text(text) => text.split_whitespace().next()?.parse().ok(),
+        Answer::Done
+        | Answer::Facts { .. }
+        | Answer::Loaded(_)
+        | Answer::NextHop(_)
+        | Answer::Log { .. }
+        | Answer::Ran(_)
+        | Answer::Batch(_) => None,
+    }
 }
 
 /// One step, and whether it fails as it should.

@@ -15,6 +15,7 @@ use lastwords_vm::{
 
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
+    netconsole::MacAddress,
     run::{Error, case::Setting},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
 };
@@ -57,7 +58,7 @@ impl Plan {
         let cards = node.interfaces.iter().enumerate();
         let cards = cards.map(|(index, interface)| NetworkCard {
             model: model(interface.nic).to_owned(),
-            mac: card_mac(index),
+            mac: card_mac(index).to_string(),
         });
         let machine = Machine {
             kernel: kernel.boot_file().to_owned(),
@@ -151,8 +152,9 @@ fn drivers(nic: Nic) -> &'static [&'static str] {
 
 /// A card's address in its ROM: the same for all, so that guests of one shape share a template. The sender's own MAC is
 /// set when its interface is brought up.
-fn card_mac(index: usize) -> String {
-    format!("52:54:00:6c:77:{:02x}", index & 0xff)
+fn card_mac(index: usize) -> MacAddress {
+    let index = u8::try_from(index).unwrap_or(u8::MAX);
+    MacAddress([0x52, 0x54, 0x00, 0x6c, 0x77, index])
 }
 
 fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
@@ -187,6 +189,7 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
         plan.modules.insert(underscored(name), files);
     }
     plan.preload = preload.into_iter().map(str::to_owned).collect();
+    plan.cards = (0..node.interfaces.len()).map(card_mac).collect();
     let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
     initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
     for run in programs(scenario, node) {

@@ -21,10 +21,10 @@ use crate::{
 
 /// How long setting one target up may take: netpoll waits up to 4 s for a carrier, twice on 6.1.
 const WITHIN: Duration = Duration::from_secs(30);
-/// How long a kernel may take to send what it has printed, where it does so later: from a printing thread, or because
-/// the card's ring was full, from netpoll's queue, which it tries again after 0.1 s (`net/core/netpoll.c`,
-/// `queue_process`).
+/// How long a kernel with a printing thread may take to send what it has printed.
 const ASYNCHRONOUS: Duration = Duration::from_secs(3);
+/// How long any kernel may take: what finds no room in the card's ring waits for a work item (net/core/netpoll.c).
+const QUEUED: Duration = Duration::from_secs(1);
 
 /// A target with all that its set-up needs.
 struct Planned {
@@ -125,15 +125,16 @@ impl Stage<'_> {
             },
             Request::ReadLog,
         ]);
+        let since = (marker, self.judge.traffic.sightings.len());
         let loaded = self.ask(sender, &load, WITHIN).await?;
-        self.check_loaded(sender, &planned, marker, loaded).await
+        self.check_loaded(sender, &planned, since, loaded).await
     }
 
     async fn check_loaded(
         &mut self,
         sender: NodeIndex,
         planned: &[Planned],
-        marker: u64,
+        since: (u64, usize),
         loaded: Result<Answer, Refusal>,
     ) -> Result<(), Trouble> {
         let scenario = self.scenario;
@@ -149,7 +150,7 @@ impl Stage<'_> {
             (Ok(answer), _) => answer,
         };
         self.log(sender, answer);
-        let sent = self.marker_leaves(sender, planned, marker).await?;
+        let sent = self.marker_leaves(sender, planned, since).await?;
         match (wanted, sent) {
             (None, true) => Ok(()),
             (None, false) => self.silent_target(sender, planned).await,
@@ -168,20 +169,32 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether the marker that was printed before the load leaves the sender with the replay.
+    /// Whether the marker that was printed before the load leaves the sender with the replay. `since` is that marker, and
+    /// how many messages were seen before the load.
     async fn marker_leaves(
         &mut self,
         sender: NodeIndex,
         planned: &[Planned],
-        marker: u64,
+        (marker, seen): (u64, usize),
     ) -> Result<bool, Trouble> {
         self.flush(sender).await?;
+        // A replay that is longer than the card's queue goes on behind modprobe: netpoll keeps the rest and tries
+        // again later (`net/core/netpoll.c`, `queue_process`). Where nothing has left, nothing follows.
+        let traffic = &self.judge.traffic;
+        let under_way = traffic.sightings[seen..]
+            .iter()
+            .any(|sighting| traffic.flows.flow(sighting.flow).heading.from == sender);
+        let grace = if under_way || self.prints_later(sender) {
+            ASYNCHRONOUS
+        } else {
+            QUEUED
+        };
         let sent = |judge: &Judge| {
             planned
                 .iter()
                 .all(|plan| judge.traffic.markers(plan.index, marker) > 0)
         };
-        Ok(self.until(Instant::now() + ASYNCHRONOUS, sent).await?)
+        Ok(self.until(Instant::now() + grace, sent).await?)
     }
 
     /// The module is loaded and nothing leaves: right only while the interface has no carrier.

@@ -1,22 +1,18 @@
 //! What an expectation asks about the messages that carry its lines.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     netconsole::{
-        escape::{show, show_start},
+        escape::show,
         message::{Content, Extended},
     },
     scenario::expectation::{Asked, Format, Release},
     verdict::{
-        conclusion::End,
         finding::Kind,
         judge::Judge,
-        outcome::Problem,
         sighting::Sighting,
-        stream::Stream,
         userdata::{behind_dictionary, shown},
-        watch::Watch,
     },
 };
 

@@ -1,6 +1,6 @@
 //! `sequence = "contiguous"`: whether records are missing between the first and the last expected line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     netconsole::{Record, escape::show_start},
@@ -29,14 +29,18 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<(Kind, String)> {
     let Some(log) = judge.logs.get(&sender).filter(|log| !log.is_empty()) else {
         return Some((Kind::Unproven, format!("{name}'s kernel log was not read")));
     };
-    let expected = sequences(judge, stream.events.iter().map(|event| event.sighting));
+    let numbered = numbered(judge, stream);
+    let expected: BTreeSet<u64> = stream
+        .events
+        .iter()
+        .filter_map(|event| numbered.get(&event.sighting).copied())
+        .collect();
     let (first, last) = (*expected.first()?, *expected.last()?);
     if log.has_gap(first, last) {
         let sentence = format!("{name}'s kernel log lacks records between {first} and {last}");
         return Some((Kind::Unproven, sentence));
     }
-    let mut came = sequences(judge, stream.others.iter().copied());
-    came.extend(&expected);
+    let came: BTreeSet<u64> = numbered.into_values().collect();
     let Some(level) = least_level(judge, sender, end) else {
         return Some((
             Kind::Unproven,
@@ -54,10 +58,24 @@ fn gap(judge: &Judge, stream: &Stream, end: &End) -> Option<(Kind, String)> {
     Some((Kind::SequenceGap, sentence))
 }
 
-fn sequences(judge: &Judge, sightings: impl Iterator<Item = usize>) -> BTreeSet<u64> {
-    sightings
-        .filter_map(|number| judge.sequence(&judge.traffic.sightings[number]))
-        .collect()
+/// The sequence number of each message of a stream. Basic messages have none of their own: of records that are alike to
+/// the microsecond, as early boot has them, each stands for one message.
+fn numbered(judge: &Judge, stream: &Stream) -> BTreeMap<usize, u64> {
+    let events = stream.events.iter().map(|event| event.sighting);
+    let sightings: BTreeSet<usize> = events.chain(stream.others.iter().copied()).collect();
+    let mut taken = BTreeSet::new();
+    let mut numbered = BTreeMap::new();
+    for number in sightings {
+        let candidates = judge.sequences(&judge.traffic.sightings[number]);
+        let free = candidates
+            .into_iter()
+            .find(|sequence| !taken.contains(sequence));
+        if let Some(sequence) = free {
+            taken.insert(sequence);
+            numbered.insert(number, sequence);
+        }
+    }
+    numbered
 }
 
 fn least_level(judge: &Judge, sender: NodeIndex, end: &End) -> Option<u8> {

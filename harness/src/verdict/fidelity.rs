@@ -196,7 +196,7 @@ fn is_printed(record: &Record, (style, buffers): (Style, &[usize]), bytes: &[u8]
 
 /// What must follow a message that is the start of a longer one, cut where a line ends.
 fn rest_of(record: &Record, (style, buffers): (Style, &[usize]), bytes: &[u8]) -> Option<Vec<u8>> {
-    let cut = bytes.len() % MOST_BYTES == 0 && bytes.ends_with(b"\n");
+    let cut = bytes.len().is_multiple_of(MOST_BYTES) && bytes.ends_with(b"\n");
     buffers.iter().filter(|_| cut).find_map(|buffer| {
         print(record, style, *buffer)
             .strip_prefix(bytes)

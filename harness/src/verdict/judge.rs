@@ -134,17 +134,27 @@ impl Judge {
         marker_number(&self.scene.token, text).is_some()
     }
 
-    /// The sequence number of a message: its own, or that of its record.
-    pub(crate) fn sequence(&self, sighting: &Sighting) -> Option<u64> {
+    /// The sequence numbers that a message may have: its own, or those of the records that are like it.
+    pub(crate) fn sequences(&self, sighting: &Sighting) -> Vec<u64> {
         match &sighting.message.content {
-            Content::Extended(extended) => Some(extended.header.sequence),
+            Content::Extended(extended) => vec![extended.header.sequence],
             Content::Basic(basic) => {
                 let sender = self.traffic.flows.flow(sighting.flow).heading.from;
-                let candidates = self.logs.get(&sender)?.at(basic.prefix.timestamp?);
-                candidates
-                    .filter(|record| record.text.starts_with(&sighting.message.text))
+                let (Some(log), Some(timestamp)) = (self.logs.get(&sender), basic.prefix.timestamp)
+                else {
+                    return Vec::new();
+                };
+                let text = &sighting.message.text;
+                let mut alike: Vec<_> = log
+                    .at(timestamp)
+                    .filter(|record| record.text.starts_with(text))
+                    .collect();
+                // A message that was cut is only the start of its record.
+                alike.sort_by_key(|record| record.text != *text);
+                alike
+                    .into_iter()
                     .map(|record| record.header.sequence)
-                    .next()
+                    .collect()
             }
         }
     }
