@@ -204,7 +204,8 @@ async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
         let mut requests: Vec<Request> = sysctl
             .map(|(name, value)| Request::Write {
                 path: format!("/proc/sys/{}", name.replace('.', "/")),
-                text: value.clone(),
+                // As sysctl writes it: `kernel.printk_devkmsg` takes no word without its newline.
+                text: format!("{value}\n"),
             })
             .collect();
         requests.extend(node.interfaces.iter().map(|interface| Request::Interface {

@@ -152,6 +152,9 @@ on = "one"
 [[targets]]
 on = "two"
 [[steps]]
+on = "one"
+kmsg = "hello"
+[[steps]]
 on = "two"
 kmsg = "hello"
 [[steps]]

@@ -46,6 +46,8 @@ fn nobody_runs_a_scenario() {
         return;
     }
     let scenario = home.scenario("hello", HELLO);
+    let place = home.path().join("place");
+    fs::create_dir(&place).unwrap();
     let mut command = Command::new("unshare");
     command
         .args([
@@ -61,7 +63,7 @@ fn nobody_runs_a_scenario() {
         .arg(machine_cache().join("kernels"))
         .arg(scenario)
         .arg(program())
-        .arg(home.work());
+        .arg(place);
     home.settle(&mut command);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
