@@ -205,7 +205,11 @@ fn modules_of_another_kernel_are_named() {
         release()
     );
     assert!(said.contains(&sentence), "{said}");
-    let said = refused(&home, &path, &["--modules", folder.join("nowhere").to_str().unwrap()]);
+    let said = refused(
+        &home,
+        &path,
+        &["--modules", folder.join("nowhere").to_str().unwrap()],
+    );
     assert!(said.contains("cannot read"), "{said}");
 }
 
