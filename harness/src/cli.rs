@@ -144,6 +144,8 @@ pub(crate) enum KernelCommand {
     Fetch(FetchArguments),
     /// Lists the kernels in the cache
     List,
+    /// Prints where a kernel's image is, its bzImage where it has one
+    Path(PathArguments),
     /// Removes from the cache what was not used for long, and what is too much
     Prune(PruneArguments),
 }
@@ -156,6 +158,12 @@ pub(crate) struct FetchArguments {
     /// Is content with what is in the cache, and asks no mirror then
     #[arg(long)]
     pub(crate) if_missing: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PathArguments {
+    /// debian:6.1, debian:=6.1.0-56, …
+    pub(crate) kernel: String,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use lastwords_vm::{
 };
 
 use crate::{
-    cli::{CommandError, FetchArguments, KernelCommand, PruneArguments},
+    cli::{CommandError, FetchArguments, KernelCommand, PathArguments, PruneArguments},
     report::Exit,
 };
 
@@ -20,6 +20,7 @@ pub(crate) fn kernel(command: &KernelCommand) -> Result<Exit, CommandError> {
     match command {
         KernelCommand::Fetch(arguments) => fetch(arguments),
         KernelCommand::List => list(),
+        KernelCommand::Path(arguments) => path(arguments),
         KernelCommand::Prune(arguments) => prune(arguments),
     }
 }
@@ -106,6 +107,13 @@ fn list() -> Result<Exit, CommandError> {
         )
         .map_err(CommandError::Output)?;
     }
+    Ok(Exit::Success)
+}
+
+fn path(arguments: &PathArguments) -> Result<Exit, CommandError> {
+    let request = KernelRequest::new(arguments.kernel.parse::<Source>()?);
+    let kernel = request.resolve(&Cache::open(None)?, &tell)?;
+    writeln!(io::stdout(), "{}", kernel.image.display()).map_err(CommandError::Output)?;
     Ok(Exit::Success)
 }
 

@@ -1,6 +1,6 @@
 //! Why no verdict could be reached.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf};
 
 use lastwords_vm::{
     channel::ChannelError, qemu::QemuError, qmp::QmpError, template::TemplateError,
@@ -26,12 +26,6 @@ pub(crate) enum Error {
     Qmp(#[from] QmpError),
     #[error("the guest could not be asked")]
     Channel(#[from] ChannelError),
-    #[error("kernel {kernel} did not come up within {within:?}: {said}")]
-    NotUp {
-        kernel: String,
-        within: Duration,
-        said: String,
-    },
     #[error(
         "kernel {kernel} has no netconsole\n(it needs CONFIG_NETCONSOLE=y or =m; with --modules, the folder must hold netconsole.ko)"
     )]

@@ -15,19 +15,19 @@ use assert_cmd::{Command, assert::Assert};
 use tempfile::TempDir;
 
 /// The kernel that tests run on.
-pub const KERNEL: &str = "debian:6.1";
+pub(crate) const KERNEL: &str = "debian:6.1";
 /// The variable by which a test finds the processes that are its own.
 const MARK: &str = "LASTWORDS_TEST_HOME";
 /// How long one call of the program may take, on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The program under test.
-pub fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_lastwords"))
 }
 
 /// The cache that the machine's user has, with [`KERNEL`] in it.
-pub fn machine_cache() -> &'static Path {
+pub(crate) fn machine_cache() -> &'static Path {
     static CACHE: OnceLock<PathBuf> = OnceLock::new();
     CACHE.get_or_init(|| {
         let fetched = StdCommand::new(program())
@@ -45,7 +45,7 @@ pub fn machine_cache() -> &'static Path {
 }
 
 /// The folder of [`KERNEL`] in the machine's cache: `vmlinux`, `image`, `modules`.
-pub fn kernel_folder() -> PathBuf {
+pub(crate) fn kernel_folder() -> PathBuf {
     let shelf = machine_cache().join("kernels");
     let mut folders: Vec<PathBuf> = fs::read_dir(shelf)
         .unwrap()
@@ -62,14 +62,14 @@ pub fn kernel_folder() -> PathBuf {
 }
 
 /// A place of a test's own. Nothing may be left in it but what is in its cache, and no process.
-pub struct Home {
+pub(crate) struct Home {
     folder: TempDir,
     shares_templates: bool,
 }
 
 impl Home {
     /// With an empty cache but for the machine's kernels.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = Self::without_kernels();
         symlink(
             machine_cache().join("kernels"),
@@ -80,7 +80,7 @@ impl Home {
     }
 
     /// With an empty cache.
-    pub fn without_kernels() -> Self {
+    pub(crate) fn without_kernels() -> Self {
         let folder = TempDir::with_prefix_in("it-", env!("CARGO_TARGET_TMPDIR")).unwrap();
         for part in ["cache", "empty/home", "empty/temporary", "work"] {
             fs::create_dir_all(folder.path().join(part)).unwrap();
@@ -92,7 +92,7 @@ impl Home {
     }
 
     /// With the machine's own cache, templates included: for tests that leave it as it is.
-    pub fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         machine_cache();
         Self {
             shares_templates: true,
@@ -100,35 +100,35 @@ impl Home {
         }
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn cache(&self) -> PathBuf {
+    pub(crate) fn cache(&self) -> PathBuf {
         self.path().join("cache")
     }
 
     /// The working folder: for scenarios and what `--out` leaves.
-    pub fn work(&self) -> PathBuf {
+    pub(crate) fn work(&self) -> PathBuf {
         self.path().join("work")
     }
 
     /// Writes a scenario and gives its path.
-    pub fn scenario(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn scenario(&self, name: &str, text: &str) -> PathBuf {
         let path = self.work().join(format!("{name}.toml"));
         fs::write(&path, text).unwrap();
         path
     }
 
     /// A call of the program in this place, without any variable of the machine's but PATH.
-    pub fn command(&self) -> StdCommand {
+    pub(crate) fn command(&self) -> StdCommand {
         let mut command = StdCommand::new(program());
         self.settle(&mut command);
         command
     }
 
     /// Gives `command` the variables of this place and no others but PATH.
-    pub fn settle(&self, command: &mut StdCommand) {
+    pub(crate) fn settle(&self, command: &mut StdCommand) {
         let cache = if self.shares_templates {
             machine_cache().to_owned()
         } else {
@@ -147,7 +147,7 @@ impl Home {
 
     /// Runs the program to its end.
     #[track_caller]
-    pub fn run<const N: usize>(&self, arguments: [&str; N]) -> Assert {
+    pub(crate) fn run<const N: usize>(&self, arguments: [&str; N]) -> Assert {
         let mut command = self.command();
         command.args(arguments);
         let assert = Command::from_std(command).timeout(PATIENCE).assert();
@@ -157,7 +157,7 @@ impl Home {
 
     /// `lastwords run` with a scenario of this text.
     #[track_caller]
-    pub fn play(&self, text: &str, arguments: &[&str]) -> Assert {
+    pub(crate) fn play(&self, text: &str, arguments: &[&str]) -> Assert {
         let path = self.scenario("scenario", text);
         let mut command = self.command();
         command.arg("run").arg(path).args(arguments);
@@ -167,7 +167,7 @@ impl Home {
     }
 
     /// The processes of this place: those that carry its mark in their environment.
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         let mark = format!("{MARK}={}", self.path().display()).into_bytes();
         let ours = |id: u32| {
             let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
@@ -182,14 +182,14 @@ impl Home {
 
     /// Fails the test where a process or a file is left of what ran here.
     #[track_caller]
-    pub fn nothing_is_left(&self) {
+    pub(crate) fn nothing_is_left(&self) {
         let processes = self.processes();
         assert!(processes.is_empty(), "left behind: {processes:?}");
         self.no_file_is_left();
     }
 
     #[track_caller]
-    pub fn no_file_is_left(&self) {
+    pub(crate) fn no_file_is_left(&self) {
         for part in ["home", "temporary"] {
             let folder = self.path().join("empty").join(part);
             let left: Vec<_> = fs::read_dir(&folder).unwrap().collect();
@@ -199,7 +199,7 @@ impl Home {
 
     /// Waits until no process is left: what SIGKILL leaves dies a moment later.
     #[track_caller]
-    pub fn all_end(&self, within: Duration) {
+    pub(crate) fn all_end(&self, within: Duration) {
         let start = Instant::now();
         while !self.processes().is_empty() {
             let late = start.elapsed() > within;
@@ -210,7 +210,7 @@ impl Home {
 
     /// Waits for a process of this place whose command line begins with a program of that name.
     #[track_caller]
-    pub fn process(&self, name: &str, within: Duration) -> Process {
+    pub(crate) fn process(&self, name: &str, within: Duration) -> Process {
         let start = Instant::now();
         loop {
             let found = self.processes().into_iter().find(|one| one.is(name));
@@ -225,7 +225,7 @@ impl Home {
 
 /// A process, by its number.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     pub id: u32,
     command: String,
 }
@@ -246,7 +246,7 @@ impl Process {
 }
 
 /// The line of a scenario file that a simple test needs: one line printed, and expected.
-pub const HELLO: &str = r#"
+pub(crate) const HELLO: &str = r#"
 title = "A line arrives"
 [[steps]]
 kmsg = "hello"
@@ -255,7 +255,7 @@ expect = "hello"
 "#;
 
 /// Standard output and standard error of a finished call.
-pub fn said(assert: &Assert) -> (String, String) {
+pub(crate) fn said(assert: &Assert) -> (String, String) {
     let output = assert.get_output();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))
@@ -263,7 +263,7 @@ pub fn said(assert: &Assert) -> (String, String) {
 
 /// Whether a test that needs `what` can go on here; where CI says that nothing may be left out, it must.
 #[track_caller]
-pub fn missing(what: &str) {
+pub(crate) fn missing(what: &str) {
     let no_skip =
         env::var_os("LASTWORDS_NO_SKIP").is_some_and(|value| value != "0" && !value.is_empty());
     assert!(
@@ -273,6 +273,6 @@ pub fn missing(what: &str) {
     eprintln!("left out: this test needs {what}");
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

@@ -1,5 +1,10 @@
 //! Tests of the built program, from outside: standard output, standard error, exit code, and what is left behind.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
 mod boot;
 mod death;
 mod exit;
