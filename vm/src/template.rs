@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Raised whenever what a template holds changes its meaning.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long a guest may take to be saved, or to be restored and to answer again; it takes less than a second.
 const MOVED_WITHIN: Duration = Duration::from_secs(60);
 /// The file that describes a template.
