@@ -162,8 +162,15 @@ impl Machine {
                 "-netdev".to_owned(),
                 format!("socket,id=net{index},fd={descriptor}"),
             ]);
+            // Without announcements after a restore (see `template`), QEMU 7.2 dies at the next reset of a virtio card
+            // that could announce itself.
+            let quiet = if card.model.starts_with("virtio-net") {
+                ",guest_announce=off"
+            } else {
+                ""
+            };
             let device = format!(
-                "{},id=nic{index},netdev=net{index},mac={},romfile=",
+                "{},id=nic{index},netdev=net{index},mac={},romfile={quiet}",
                 card.model, card.mac
             );
             arguments.extend(["-device".to_owned(), device]);

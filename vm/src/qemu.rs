@@ -1,7 +1,9 @@
 //! QEMU as a process: started, asked, ended. It never outlives the program, however that ends.
 
+mod process;
+mod version;
+
 use std::{
-    collections::VecDeque,
     fs::File,
     io::{self, Write},
     os::{
@@ -9,38 +11,26 @@ use std::{
         unix::net::UnixStream as StdUnixStream,
     },
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    process::ExitStatus,
     time::Duration,
 };
 
-use nix::sys::{
-    memfd::{MFdFlags, memfd_create},
-    wait::{Id, WaitPidFlag, waitid},
-};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde_json::json;
-use tokio::{
-    io::AsyncReadExt,
-    net::UnixStream,
-    process::{Child, ChildStderr, Command},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     channel::{Channel, ChannelError},
     machine::{Descriptors, Machine, Memory},
+    qemu::{
+        process::{MANNERS_WITHIN, Process, pasteable, spawn},
+        version::{OLDEST, said_version},
+    },
     qmp::{Qmp, QmpError},
 };
 
 /// QEMU's name.
 const PROGRAM: &str = "qemu-system-x86_64";
-/// How much of what QEMU says of itself is kept.
-const STDERR_LIMIT: usize = 16 << 10;
-/// The oldest QEMU that knows all the arguments.
-const OLDEST: (u64, u64) = (6, 0);
-/// How long QEMU may take to say its version, or to end once it has closed its sockets.
-const MANNERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why there is no running machine.
 #[derive(Debug, thiserror::Error)]
@@ -132,78 +122,6 @@ pub(crate) struct Start<'a> {
     pub(crate) within: Duration,
 }
 
-/// QEMU's process. Killed and waited for when dropped, so that nothing of it outlives the value.
-#[derive(Debug)]
-struct Process {
-    child: Child,
-    stderr: LastWords,
-}
-
-impl Process {
-    /// Waits until it has ended, and kills it where it does not although it should.
-    async fn ended(&mut self) -> io::Result<ExitStatus> {
-        let status = match timeout(MANNERS_WITHIN, self.child.wait()).await {
-            Ok(status) => status,
-            Err(_) => {
-                self.child.kill().await?;
-                self.child.wait().await
-            }
-        };
-        // All that it said is in the pipe by now; a child of its own may keep the pipe open.
-        let _ = timeout(MANNERS_WITHIN, &mut self.stderr.listener).await;
-        status
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) else {
-            return;
-        };
-        if self.child.start_kill().is_ok() {
-            // Left unreaped: that is the runtime's, which knows the child by its number.
-            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            let _ = waitid(Id::Pid(nix::unistd::Pid::from_raw(id)), flags);
-        }
-    }
-}
-
-/// What QEMU says on its standard error, its end kept.
-#[derive(Debug)]
-struct LastWords {
-    kept: Arc<Mutex<VecDeque<u8>>>,
-    listener: JoinHandle<()>,
-}
-
-impl LastWords {
-    fn listen(mut pipe: ChildStderr) -> Self {
-        let kept = Arc::default();
-        let ours: Arc<Mutex<VecDeque<u8>>> = Arc::clone(&kept);
-        let listener = tokio::spawn(async move {
-            let mut piece = [0; 4096];
-            while let Ok(length @ 1..) = pipe.read(&mut piece).await {
-                let mut kept = ours.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend(&piece[..length]);
-                let excess = kept.len().saturating_sub(STDERR_LIMIT);
-                kept.drain(..excess);
-            }
-        });
-        Self { kept, listener }
-    }
-
-    fn text(&self) -> String {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = String::from_utf8_lossy(kept.make_contiguous())
-            .trim()
-            .replace('\n', "; ");
-        if text.is_empty() {
-            "it said nothing".to_owned()
-        } else {
-            text
-        }
-    }
-}
-
 /// Where QEMU is.
 pub fn program() -> Result<PathBuf, QemuError> {
     which::which(PROGRAM).map_err(|_| QemuError::Missing)
@@ -281,12 +199,15 @@ impl Qemu {
         }
     }
 
-    /// How it ended: to be asked when one of its sockets has closed.
+    /// Why it ended: to be asked when one of its sockets has closed.
     ///
-    /// None where it ended in order, as when the guest switched itself off.
+    /// None where the guest ended it: switched itself off, or started itself anew.
     pub async fn failure(&mut self) -> Option<QemuError> {
+        let ended = timeout(MANNERS_WITHIN, self.qmp.guest_has_ended()).await;
+        if ended == Ok(true) {
+            return None;
+        }
         match self.process.ended().await {
-            Ok(status) if status.success() => None,
             Ok(status) => Some(QemuError::Ended {
                 status,
                 stderr: self.process.stderr.text(),
@@ -368,22 +289,6 @@ async fn died_at_once(program: &Path, process: &mut Process, command: String) ->
     }
 }
 
-/// What `--version` says: `QEMU emulator version 7.2.22 (Debian …)`.
-async fn said_version(program: &Path) -> Option<((u64, u64), String)> {
-    let mut command = Command::new(program);
-    command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let output = timeout(MANNERS_WITHIN, command.output()).await.ok()?.ok()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let text = text.split_once("version ")?.1;
-    let numeric = |letter: char| letter.is_ascii_digit() || letter == '.';
-    let version = text.split(|letter| !numeric(letter)).next()?;
-    let mut numbers = version.split('.').map(|number| number.parse().ok());
-    Some(((numbers.next()??, numbers.next()??), version.to_owned()))
-}
-
 fn resource(what: &'static str) -> impl FnOnce(io::Error) -> QemuError {
     move |source| QemuError::Resource { what, source }
 }
@@ -409,62 +314,4 @@ fn in_memory(bytes: &[u8]) -> Result<OwnedFd, QemuError> {
         Ok(OwnedFd::from(file))
     };
     file.and_then(write).map_err(wrong)
-}
-
-fn spawn(
-    program: &Path,
-    arguments: &[String],
-    inherited: Vec<RawFd>,
-) -> Result<Process, QemuError> {
-    let parent = nix::unistd::getpid();
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    // A group of its own: Ctrl-C at the terminal is for us, who then end the guest in order.
-    command.process_group(0).kill_on_drop(true);
-    // SAFETY: between fork and exec only system calls are made that are safe there, and nothing is allocated.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-            if nix::unistd::getppid() != parent {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            for &descriptor in &inherited {
-                if libc::fcntl(descriptor, libc::F_SETFD, 0) < 0 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            Ok(())
-        });
-    }
-    let not_started = |source| QemuError::Start {
-        program: program.to_owned(),
-        source,
-    };
-    let mut child = command.spawn().map_err(not_started)?;
-    let pipe = child.stderr.take();
-    let pipe = pipe.ok_or_else(|| not_started(io::ErrorKind::BrokenPipe.into()))?;
-    let stderr = LastWords::listen(pipe);
-    Ok(Process { child, stderr })
-}
-
-/// The command line for a shell: words that a shell would change are quoted.
-fn pasteable(program: &Path, arguments: &[String]) -> String {
-    let plain = |word: &str| {
-        word.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_=,./:+@".contains(&byte))
-    };
-    let mut text = program.display().to_string();
-    for argument in arguments {
-        text.push(' ');
-        if plain(argument) && !argument.is_empty() {
-            text.push_str(argument);
-        } else {
-            text.push_str(&format!("'{}'", argument.replace('\'', r"'\''")));
-        }
-    }
-    text
 }

@@ -172,6 +172,18 @@ impl Qmp {
         }
     }
 
+    /// Whether the guest ended its machine: asked once QEMU has closed the monitor, or is about to.
+    ///
+    /// QEMU tells so before it ends, in whatever way it ends then (7.2 does not end well where it was restored).
+    pub(crate) async fn guest_has_ended(&mut self) -> bool {
+        while let Ok(event) = self.event_named("SHUTDOWN").await {
+            if event["data"]["guest"] == true {
+                return true;
+            }
+        }
+        false
+    }
+
     fn keep(&mut self, event: Value) {
         if self.events.len() == EVENT_LIMIT {
             self.events.pop_front();

@@ -53,7 +53,7 @@ expect = {{ lines = ["never"], within = "2s" }}
 #[case::that_writes_to_the_channel(
     "echo garbage > /dev/ttyS0; sleep 100",
     "5s",
-    "the guest broke the channel's protocol: it sent `garbage`"
+    "the guest broke the channel's protocol: it sent `garbage"
 )]
 #[case::that_forges_answers(
     r#"while :; do echo "{\"Ok\":\"done\"}"; done > /dev/ttyS0"#,

@@ -1,0 +1,86 @@
+//! What a template's folder holds, and whether it is what was written.
+
+use std::{fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::Error,
+    template::{TemplateError, wrong},
+};
+
+/// Raised whenever what a template holds changes its meaning.
+pub(super) const VERSION: u32 = 2;
+/// The file that describes a template.
+const DESCRIPTION: &str = "description.json";
+
+/// What a template says of itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Description {
+    version: u32,
+    memory_size: u64,
+    state_size: u64,
+    state_sha256: String,
+    /// The guest's answer to the prelude.
+    pub(super) answer: Value,
+}
+
+/// Whether a template's folder was finished: its description is written last.
+pub(super) fn is_whole(folder: &Path) -> bool {
+    folder.join(DESCRIPTION).is_file()
+}
+
+/// Writes the description, which makes the template whole.
+pub(super) fn describe(
+    folder: &Path,
+    memory: &Path,
+    state: &[u8],
+    answer: Value,
+) -> Result<(), TemplateError> {
+    let description = Description {
+        version: VERSION,
+        memory_size: fs::metadata(memory).map_err(wrong(memory))?.len(),
+        state_size: state.len() as u64,
+        state_sha256: sha256(state),
+        answer,
+    };
+    let text = serde_json::to_vec(&description).map_err(|error| wrong(folder)(error.into()))?;
+    let file = folder.join(DESCRIPTION);
+    fs::write(&file, text).map_err(Error::write(&file))?;
+    Ok(())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Reads a template and compares it with what it says of itself.
+pub(super) fn intact(path: &Path) -> Result<Description, TemplateError> {
+    let torn = |error: &dyn std::fmt::Display| TemplateError::Torn(error.to_string());
+    let text = fs::read(path.join(DESCRIPTION)).map_err(|error| torn(&error))?;
+    let description: Description = serde_json::from_slice(&text).map_err(|error| torn(&error))?;
+    if description.version != VERSION {
+        return Err(TemplateError::Torn(format!(
+            "it is of version {}, and this is {VERSION}",
+            description.version
+        )));
+    }
+    let state = fs::read(path.join("state")).map_err(|error| torn(&error))?;
+    if state.len() as u64 != description.state_size || sha256(&state) != description.state_sha256 {
+        return Err(TemplateError::Torn(
+            "its state is not what was saved".to_owned(),
+        ));
+    }
+    let memory = fs::metadata(path.join("memory")).map_err(|error| torn(&error))?;
+    if memory.len() != description.memory_size {
+        return Err(TemplateError::Torn(
+            "its memory is not as long as it was".to_owned(),
+        ));
+    }
+    Ok(description)
+}
