@@ -13,6 +13,7 @@ mod hostile;
 mod image;
 mod output;
 mod qemu;
+mod readme;
 mod template;
 mod tidy;
 mod unprivileged;
