@@ -330,10 +330,12 @@ impl Stage<'_> {
             let status = ran
                 .status
                 .map_or("a signal".to_owned(), |status| format!("status {status}"));
-            return Ok(Err(Refusal::ours(
-                doing,
-                format!("it ended with {status}: {}{}", ran.output, ran.errors),
-            )));
+            let said = format!("{}{}", ran.output, ran.errors);
+            let reason = match said.trim() {
+                "" => format!("it ended with {status}"),
+                said => format!("it ended with {status}: {said}"),
+            };
+            return Ok(Err(Refusal::ours(doing, reason)));
         }
         match &run.prints {
             Some(text) if !ran.output.contains(text.as_str()) => Ok(Err(Refusal::ours(

@@ -9,7 +9,7 @@ use std::{
 use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
 use crate::{
-    kernel::{Answer, Request},
+    kernel::{Answer, Refusal, Request},
     lab::Lab,
     report::{CaseReport, Outcome, Timing},
     run::{
@@ -254,7 +254,16 @@ async fn one(stage: &mut Stage<'_>, step: &Step) -> Result<(), Trouble> {
     match (stage.act(step).await?, &step.fails) {
         (Ok(()), None) => Ok(()),
         (Err(refusal), Some(wanted)) if is_wanted(wanted, &refusal) => Ok(()),
-        (Err(refusal), _) => Err(refusal.into()),
+        (Err(refusal), Some(wanted)) => Err(Refusal {
+            reason: format!(
+                "{}, expected to fail{}",
+                refusal.reason,
+                wanted_name(wanted)
+            ),
+            ..refusal
+        }
+        .into()),
+        (Err(refusal), None) => Err(refusal.into()),
         (Ok(()), Some(wanted)) => Err(Failed::NotRefused(format!(
             "it should fail{}, and the kernel did it",
             wanted_name(wanted)

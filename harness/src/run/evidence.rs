@@ -15,12 +15,15 @@ use crate::{
         stage::Stage,
         trouble::{Failed, Trouble},
     },
-    scenario::{Action, Known, Pattern, Scenario, Step, needs::KernelVersion},
+    scenario::{Action, Known, Pattern, Place, Scenario, Step, needs::KernelVersion},
     verdict::Failure,
 };
 
 /// How many findings of an audit are told.
 const FINDINGS: usize = 5;
+
+/// How many characters of a command are shown.
+const COMMAND: usize = 160;
 
 /// What a case came to, after what its file announces.
 pub(crate) fn outcome(
@@ -90,23 +93,23 @@ fn failure(
     sentence: String,
 ) -> FailureReport {
     FailureReport {
-        place: step.map(|step| place(scenario, step)),
+        place: step.map(|step| place(scenario, &step.place)),
         sentence,
         command: again(scenario, kernel),
         ..FailureReport::default()
     }
 }
 
-fn place(scenario: &Scenario, step: &Step) -> StepPlace {
+fn place(scenario: &Scenario, place: &Place) -> StepPlace {
     let source = fs::read_to_string(&scenario.path).unwrap_or_default();
     let line = source
         .lines()
-        .nth(step.place.line.saturating_sub(1))
+        .nth(place.line.saturating_sub(1))
         .unwrap_or_default();
     StepPlace {
         file: scenario.path.clone(),
-        line: step.place.line,
-        column: step.place.column,
+        line: place.line,
+        column: place.column,
         source: line.to_owned(),
     }
 }
@@ -151,7 +154,8 @@ fn failure_of(
             step,
             printable(&format!(
                 "the kernel refuses `{}`: {}",
-                refusal.doing, refusal.reason
+                start_of(&refusal.doing),
+                refusal.reason
             )),
         ),
         Failed::NotRefused(sentence) | Failed::Died(sentence) => {
@@ -182,6 +186,12 @@ fn failure_of(
             report
         }
     };
+    let target = stage.target.filter(|_| step.is_none());
+    if let Some(target) = target.map(|target| &scenario.targets[target])
+        && !target.place.span.is_empty()
+    {
+        report.place = Some(place(scenario, &target.place));
+    }
     report.facts.extend(
         stage
             .faults
@@ -190,6 +200,14 @@ fn failure_of(
             .map(|fault| printable(fault)),
     );
     report
+}
+
+/// The start of a command, so that what came of it is seen, too.
+fn start_of(command: &str) -> String {
+    match command.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}…", &command[..end]),
+        None => command.to_owned(),
+    }
 }
 
 fn expectation(

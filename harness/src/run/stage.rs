@@ -44,6 +44,8 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) probes: u64,
     /// The set-up of targets that is going on.
     pub(crate) set_up: Option<SetUp>,
+    /// The target that it is at: of those that one modprobe loads, the first.
+    pub(crate) target: Option<usize>,
     /// How many frames the lab has brought.
     pub(crate) frames: u64,
     markers: u64,
@@ -123,6 +125,7 @@ impl<'scenario> Stage<'scenario> {
             token,
             probes: 0,
             set_up: None,
+            target: None,
             frames: 0,
             markers: 0,
         }

@@ -83,6 +83,7 @@ impl Stage<'_> {
         else {
             return Ok(());
         };
+        self.target = None;
         let request = Request::Batch(vec![printed(text), Request::ReadLog]);
         let answer = self.ask(sender, &request, WITHIN).await??;
         self.log(sender, answer);
@@ -101,6 +102,7 @@ impl Stage<'_> {
         let mut planned = Vec::new();
         for (index, target) in scenario.targets.iter().enumerate() {
             if target.on == sender && target.via == Via::Modprobe {
+                self.target = self.target.or(Some(index));
                 planned.push(self.plan(index, target).await?);
             }
         }
@@ -228,6 +230,7 @@ impl Stage<'_> {
 
     /// Makes a target in configfs, and enables it where it is to be on from the start.
     async fn make_target(&mut self, index: usize, target: &Target) -> Result<(), Trouble> {
+        self.target = Some(index);
         let plan = self.plan(index, target).await?;
         let Some(settings) = plan.settings else {
             return Ok(());

@@ -148,13 +148,13 @@ fn check_way(judge: &Judge, asked: &Asked, sighting: &Sighting, wrong: &mut Vec<
     if let Some(must) = asked.fragments.filter(|must| must.get() as usize != pieces) {
         wrong.push((
             Kind::WrongFragments,
-            format!("it came in {pieces} fragments, expected {must}"),
+            format!("it came in {}, expected {must}", count(pieces, "fragment")),
         ));
     }
     if let Some(must) = asked.datagrams.filter(|must| must.get() as usize != pieces) {
         wrong.push((
             Kind::WrongDatagrams,
-            format!("it came in {pieces} datagrams, expected {must}"),
+            format!("it came in {}, expected {must}", count(pieces, "datagram")),
         ));
     }
     let heading = &judge.traffic.flows.flow(sighting.flow).heading;
@@ -183,6 +183,11 @@ fn check_way(judge: &Judge, asked: &Asked, sighting: &Sighting, wrong: &mut Vec<
             ),
         ));
     }
+}
+
+fn count(pieces: usize, what: &str) -> String {
+    let plural = if pieces == 1 { "" } else { "s" };
+    format!("{pieces} {what}{plural}")
 }
 
 fn format_name(format: Format) -> &'static str {

@@ -312,7 +312,10 @@ impl Conclusion<'_> {
 pub(crate) fn shown(pattern: &Pattern) -> String {
     match pattern {
         Pattern::Literal(literal) => format!("`{}`", show_start(literal.as_bytes(), 200)),
-        Pattern::Regex(regex) => format!("/{}/", show_start(regex.as_str().as_bytes(), 200)),
+        // As it is written: an escaped backslash would be another expression.
+        Pattern::Regex(regex) => {
+            format!("/{}/", regex.as_str().chars().take(200).collect::<String>())
+        }
     }
 }
 

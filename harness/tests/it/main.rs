@@ -8,6 +8,7 @@
 mod boot;
 mod death;
 mod exit;
+mod failing;
 mod home;
 mod hostile;
 mod image;
