@@ -138,10 +138,5 @@ fn that_sends_without_end_is_bounded(#[case] harm: &str) {
     let disk = size(&home.work());
     assert!(memory < MEMORY, "{} MB of memory", memory >> 20);
     assert!(disk < DISK, "{} MB of disk", disk >> 20);
-    println!(
-        "{} MB of memory, {} MB of disk: {text}",
-        memory >> 20,
-        disk >> 20
-    );
     home.nothing_is_left();
 }
