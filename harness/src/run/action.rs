@@ -10,7 +10,7 @@ use crate::{
     run::{
         Error,
         stage::Stage,
-        targets::mac_of,
+        targets::plan::mac_of,
         trouble::{Failed, Trouble},
     },
     scenario::{

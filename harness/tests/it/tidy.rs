@@ -8,7 +8,7 @@ use std::{
 use rstest::rstest;
 
 /// The longest file, without its tests.
-const LINES: usize = 400;
+const LINES: usize = 410;
 
 /// A source file: where it is, and what is in it but its tests.
 struct Source {
