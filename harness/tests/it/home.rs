@@ -4,7 +4,7 @@
 
 use std::{
     env, fs,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command as StdCommand, Stdio},
     sync::OnceLock,
@@ -124,6 +124,8 @@ impl Home {
     pub(crate) fn command(&self) -> StdCommand {
         let mut command = StdCommand::new(program());
         self.settle(&mut command);
+        // SAFETY: between fork and exec only prctl is called, which touches no memory.
+        unsafe { command.pre_exec(obey_permissions) };
         command
     }
 
@@ -275,6 +277,21 @@ pub(crate) fn missing(what: &str) {
         "this test needs {what}, and LASTWORDS_NO_SKIP is set"
     );
     eprintln!("left out: this test needs {what}");
+}
+
+/// Root's programs, too, read and write only what the modes of files allow: capabilities that are not in the bounding
+/// set do not survive an exec (capabilities(7)). Others have none to drop.
+fn obey_permissions() -> std::io::Result<()> {
+    const CAP_DAC_OVERRIDE: libc::c_ulong = 1;
+    const CAP_DAC_READ_SEARCH: libc::c_ulong = 2;
+    for capability in [CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH] {
+        // SAFETY: PR_CAPBSET_DROP takes a number and touches no memory.
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if dropped < 0 && is_root() {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn is_root() -> bool {
