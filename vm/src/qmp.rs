@@ -198,7 +198,11 @@ impl Qmp {
             .take(room)
             .read_until(b'\n', &mut self.line)
             .await
-            .map_err(QmpError::Connection)?;
+            .map_err(|error| match error.kind() {
+                // It ended with something of ours unread.
+                io::ErrorKind::ConnectionReset => QmpError::Closed,
+                _ => QmpError::Connection(error),
+            })?;
         if self.line.last() != Some(&b'\n') {
             // Less than asked for, and no end of a line: QEMU broke off.
             return Err(if (self.line.len() as u64) < LINE_LIMIT {

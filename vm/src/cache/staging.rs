@@ -3,10 +3,11 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::{Builder, TempDir};
 
 use crate::error::{Error, Result};
 
@@ -53,7 +54,12 @@ impl Staging {
 /// Writes a file so that whoever reads it sees all of the old content or all of the new.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let mut file = NamedTempFile::new_in(folder).map_err(Error::write(path))?;
+    // As any file of the user's is made: another user who may read the cache reads this, too.
+    let ordinary = fs::Permissions::from_mode(0o666);
+    let mut file = Builder::new()
+        .permissions(ordinary)
+        .tempfile_in(folder)
+        .map_err(Error::write(path))?;
     file.write_all(content).map_err(Error::write(path))?;
     file.persist(path)
         .map_err(|error| Error::write(path)(error.error))?;
