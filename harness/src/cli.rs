@@ -75,15 +75,26 @@ pub(crate) struct RunArguments {
     /// How long a kernel may take to come up
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = duration)]
     pub(crate) boot_within: Duration,
-    /// How many cases run side by side; by default one for each processor
+    /// How many cases run side by side; by default one for each processor, as far as memory goes
+    ///
+    /// Where memory allows, the guests of the next case are started before its turn and wait for it, stopped. With
+    /// more than one job, what took longest the last time begins first; results keep the order of the files.
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZeroU32>,
     /// Runs each case so many times
     #[arg(long, value_name = "N", default_value = "1")]
     pub(crate) repeat: NonZeroU32,
-    /// Runs a case that fails so many times again; one that passes then is flaky, which is a failure
+    /// Runs a case that fails so many times again; one that passes then is flaky
     #[arg(long, value_name = "N", default_value = "0")]
     pub(crate) retries: u32,
+    /// What a flaky case is
+    #[arg(long, value_enum, default_value_t = Flaky::Fail)]
+    pub(crate) flaky: Flaky,
+    /// Begins cases in an order of chance: the same for the same SEED, a new one, which is told, without it
+    ///
+    /// Results keep the order of the files.
+    #[arg(long, value_name = "SEED")]
+    pub(crate) shuffle: Option<Option<u64>>,
     /// Stops after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
@@ -111,6 +122,15 @@ pub(crate) enum Backend {
     Auto,
     /// A QEMU guest
     Vm,
+}
+
+/// What a case is that passes only when it is run again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Flaky {
+    /// A failure
+    Fail,
+    /// As good as passed
+    Pass,
 }
 
 /// How results are written.

@@ -22,7 +22,7 @@ pub(crate) use case::{CaseReport, Outcome, Timing};
 pub(crate) use exit::Exit;
 pub(crate) use failure::{Diff, FailureReport, StepPlace};
 pub(crate) use progress::Progress;
-pub(crate) use tally::{MissingNeeds, Tally};
+pub(crate) use tally::{Demands, FlakyCases, MissingNeeds, Tally};
 
 /// The result of one call of `lastwords run`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,7 +37,7 @@ pub(crate) struct RunReport {
     /// How many cases did not begin: after an interrupt, or after the first failure where that ends the run.
     pub(crate) not_run: usize,
     #[serde(skip)]
-    pub(crate) missing_needs: MissingNeeds,
+    pub(crate) demands: Demands,
 }
 
 impl RunReport {
@@ -51,7 +51,7 @@ impl RunReport {
         if self.interrupted && self.not_run > 0 {
             Exit::NoVerdict
         } else {
-            self.tally().exit(self.missing_needs)
+            self.tally().exit(self.demands)
         }
     }
 }

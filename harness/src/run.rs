@@ -6,13 +6,18 @@ pub(crate) mod error;
 pub(crate) mod evidence;
 pub(crate) mod guest;
 pub(crate) mod interrupt;
+pub(crate) mod kept;
+pub(crate) mod memory;
 pub(crate) mod need;
+pub(crate) mod schedule;
 pub(crate) mod stage;
 pub(crate) mod targets;
+pub(crate) mod times;
 pub(crate) mod trouble;
+pub(crate) mod turn;
 pub(crate) mod wait;
 
-use std::{cell::Cell, future::ready, num::NonZeroU32, time::Instant};
+use std::{collections::BTreeMap, future::ready, num::NonZeroU32, time::Instant};
 
 use futures_util::{StreamExt, stream};
 use lastwords_vm::kernel::Kernel;
@@ -20,31 +25,54 @@ use lastwords_vm::kernel::Kernel;
 pub(crate) use error::Error;
 
 use crate::{
-    report::{MissingNeeds, Outcome, RunReport},
-    run::case::{Finished, Setting},
+    report::{Demands, Outcome, RunReport},
+    run::{
+        case::{Finished, Setting},
+        schedule::{Job, Order},
+        times::Times,
+        turn::Turns,
+    },
     scenario::Scenario,
 };
 
-/// How many cases run, how often, and when to stop.
-#[derive(Debug, Clone, Copy)]
+/// How many cases run, how often, in which order, and when to stop.
+#[derive(Debug, Clone)]
 pub(crate) struct Schedule {
     /// How many run side by side.
     pub(crate) jobs: NonZeroU32,
+    /// How many guests are started before their turn.
+    pub(crate) ahead: usize,
     /// How often each runs.
     pub(crate) repeat: NonZeroU32,
     /// How often a case that fails is run again, to see whether it always does.
     pub(crate) retries: u32,
+    pub(crate) order: Order,
+    /// How long cases took the last time.
+    pub(crate) times: Times,
     /// Whether the first failure ends the run.
     pub(crate) fail_fast: bool,
-    pub(crate) missing_needs: MissingNeeds,
+    pub(crate) demands: Demands,
 }
 
 /// Who is told how a run goes on.
 pub(crate) trait Audience {
     /// A case begins. With several side by side, others may not have ended.
     fn begins(&self, scenario: &Scenario, kernel: &Kernel);
-    /// A case has ended; told in the order of the scenarios, then of the kernels.
-    fn ends(&self, finished: &Finished);
+    /// Some case has come to its end.
+    fn ends(&self);
+    /// What came of a case; told in the order of the scenarios, then of the kernels.
+    fn tell(&self, finished: &Finished);
+}
+
+/// What a run is about.
+#[derive(Clone, Copy)]
+struct Cases<'run> {
+    scenarios: &'run [Scenario],
+    kernels: &'run [Kernel],
+    setting: &'run Setting,
+    schedule: &'run Schedule,
+    turns: &'run Turns,
+    audience: &'run dyn Audience,
 }
 
 /// Runs each scenario on each kernel.
@@ -54,79 +82,137 @@ pub(crate) async fn run(
     scenarios: &[Scenario],
     kernels: &[Kernel],
     setting: &Setting,
-    schedule: Schedule,
+    schedule: &Schedule,
     audience: &dyn Audience,
 ) -> RunReport {
     let start = Instant::now();
-    let repeat = schedule.repeat.get();
-    let on_kernels = |scenario| kernels.iter().map(move |kernel| (scenario, kernel));
-    let cases = scenarios.iter().flat_map(on_kernels);
-    let cases = cases.flat_map(|case| (0..repeat).map(move |_| case));
-    let jobs = usize::try_from(schedule.jobs.get()).unwrap_or(1);
-    let total = scenarios.len() * kernels.len() * usize::try_from(repeat).unwrap_or(1);
-    // Those that run already come to their end; no other begins.
-    let enough = Cell::new(false);
-    let cases = stream::iter(cases).take_while(|_| ready(!enough.get()));
-    let running = cases.map(|(scenario, kernel)| async move {
-        audience.begins(scenario, kernel);
-        with_retries(scenario, kernel, setting, schedule.retries).await
-    });
-    let mut running = std::pin::pin!(running.buffered(jobs));
+    let jobs = schedule::jobs(scenarios.len(), kernels.len(), schedule.repeat.get());
+    let last = |job: &Job| {
+        let (scenario, kernel) = (&scenarios[job.scenario], &kernels[job.kernel]);
+        schedule.times.of(&scenario.name, &kernel.name)
+    };
+    let starts = schedule::starts(&jobs, schedule.order, last);
+    let turns = Turns::new(usize::try_from(schedule.jobs.get()).unwrap_or(1));
+    let cases = Cases {
+        scenarios,
+        kernels,
+        setting,
+        schedule,
+        turns: &turns,
+        audience,
+    };
+    let finished = cases.play(&jobs, &starts).await;
     let mut report = RunReport {
         cases: Vec::new(),
         duration: start.elapsed(),
         leftovers: Vec::new(),
-        interrupted: false,
-        not_run: 0,
-        missing_needs: schedule.missing_needs,
+        interrupted: setting.interrupt.has_come(),
+        not_run: jobs.len() - finished.len(),
+        demands: schedule.demands,
     };
-    while let Some(finished) = running.next().await {
-        audience.ends(&finished);
-        let failed = has_failed(&finished);
+    for finished in finished {
         report.cases.push(finished.report);
         report.leftovers.extend(finished.leftovers);
-        if setting.interrupt.has_come() || (failed && schedule.fail_fast) {
-            enough.set(true);
-        }
     }
-    report.interrupted = setting.interrupt.has_come();
-    report.not_run = total - report.cases.len();
-    report.duration = start.elapsed();
     report
 }
 
-fn has_failed(finished: &Finished) -> bool {
-    matches!(
-        finished.report.outcome,
-        Outcome::Failed { .. } | Outcome::Error { .. }
-    )
+impl Cases<'_> {
+    /// Plays the cases as they are to start, and tells them in their own order.
+    async fn play(self, jobs: &[Job], starts: &[usize]) -> Vec<Finished> {
+        let side_by_side = usize::try_from(self.schedule.jobs.get()).unwrap_or(1);
+        let starts = stream::iter(starts);
+        let starts = starts.take_while(|_| ready(!self.is_enough()));
+        let playing =
+            starts.map(|place| async move { (*place, self.with_retries(jobs[*place]).await) });
+        let mut playing =
+            std::pin::pin!(playing.buffer_unordered(side_by_side + self.schedule.ahead));
+        let mut told = Vec::new();
+        // What has ended before another that is to be told first.
+        let mut waiting: BTreeMap<usize, Finished> = BTreeMap::new();
+        while let Some((place, finished)) = playing.next().await {
+            let Some(finished) = finished else {
+                continue;
+            };
+            self.audience.ends();
+            if self.schedule.fail_fast && self.has_failed(&finished) {
+                self.turns.enough();
+            }
+            waiting.insert(place, finished);
+            while let Some(finished) = waiting.remove(&told.len()) {
+                self.audience.tell(&finished);
+                told.push(finished);
+            }
+        }
+        for finished in waiting.into_values() {
+            self.audience.tell(&finished);
+            told.push(finished);
+        }
+        told
+    }
+
+    fn is_enough(&self) -> bool {
+        self.turns.is_enough() || self.setting.interrupt.has_come()
+    }
+
+    fn has_failed(&self, finished: &Finished) -> bool {
+        self.schedule.demands.fails(&finished.report.outcome)
+    }
+
+    /// Runs a case, and again while it fails, so often; one that passes then is flaky. None where it never began.
+    async fn with_retries(self, job: Job) -> Option<Finished> {
+        let first = self.attempt(job, 0).await?;
+        let Outcome::Failed { failure } = &first.report.outcome else {
+            return Some(first);
+        };
+        for retry in 1..=self.schedule.retries {
+            // Interrupted, or stopped by another's failure: what is known stands.
+            let Some(mut again) = self.attempt(job, retry).await else {
+                break;
+            };
+            if again.report.outcome == Outcome::Passed {
+                again.report.outcome = Outcome::Flaky {
+                    passed: 1,
+                    runs: retry + 1,
+                    failure: failure.clone(),
+                };
+                again.report.folder = first.report.folder;
+                again.leftovers.extend(first.leftovers);
+                return Some(again);
+            }
+        }
+        Some(first)
+    }
+
+    async fn attempt(self, job: Job, retry: u32) -> Option<Finished> {
+        let (scenario, kernel) = (&self.scenarios[job.scenario], &self.kernels[job.kernel]);
+        let begins = || {
+            if retry == 0 {
+                self.audience.begins(scenario, kernel);
+            }
+        };
+        let setting = Setting {
+            attempt: attempt(job.repetition, retry),
+            ..self.setting.clone()
+        };
+        let mut turn = self.turns.ask(&begins);
+        let mut finished = case::run(scenario, kernel, &setting, &mut turn).await?;
+        if let Order::Shuffled(seed) = self.schedule.order {
+            let seeds = &mut finished.report.seeds;
+            seeds.insert("shuffle".to_owned(), seed);
+        }
+        Some(finished)
+    }
 }
 
-/// Runs a case, and again while it fails, so often; one that passes then is flaky.
-async fn with_retries(
-    scenario: &Scenario,
-    kernel: &Kernel,
-    setting: &Setting,
-    retries: u32,
-) -> Finished {
-    let first = case::run(scenario, kernel, setting).await;
-    let Outcome::Failed { failure } = &first.report.outcome else {
-        return first;
-    };
-    let failure = failure.clone();
-    for retry in 1..=retries {
-        let mut again = case::run(scenario, kernel, setting).await;
-        if again.report.outcome == Outcome::Passed {
-            let runs = retry + 1;
-            again.report.outcome = Outcome::Flaky {
-                passed: 1,
-                runs,
-                failure,
-            };
-            again.report.folder = first.report.folder;
-            again.leftovers.extend(first.leftovers);
-            return again;
-        }
+/// What tells the recordings of a case's runs apart: nothing for the first.
+fn attempt(repetition: u32, retry: u32) -> String {
+    let mut text = String::new();
+    if repetition > 0 {
+        text.push_str(&format!(".run{}", repetition + 1));
     }
-    first
+    if retry > 0 {
+        text.push_str(&format!(".retry{retry}"));
+    }
+    text
 }

@@ -3,11 +3,12 @@
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use serde_json::Value;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     channel::ChannelError,
     machine::{Machine, Memory},
+    patience::{Late, Patience},
     qemu::{Qemu, QemuError, Start},
 };
 
@@ -50,7 +51,9 @@ impl Boot<'_> {
             within: self.within,
         };
         let mut qemu = Qemu::start(self.machine, start).await?;
-        let why = match timeout_at(deadline, self.first_answer(&mut qemu)).await {
+        let mut patience = Patience::with(qemu.id());
+        let first_answer = self.first_answer(&mut qemu);
+        let why = match patience.until(deadline, first_answer).await {
             Ok(Ok(answer)) => return Ok((qemu, answer)),
             Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => {
                 match qemu.failure().await {
@@ -59,7 +62,7 @@ impl Boot<'_> {
                 }
             }
             Ok(Err(error @ ChannelError::Protocol(_))) => return Err(error.into()),
-            Err(_) => format!("PID 1 did not answer within {:?}", self.within),
+            Err(Late) => format!("PID 1 did not answer within {:?}", self.within),
         };
         drop(qemu);
         let console = self.console().await?;

@@ -14,6 +14,7 @@ pub mod initramfs;
 pub mod kernel;
 pub mod machine;
 pub mod modules;
+pub mod patience;
 pub mod qemu;
 pub mod qmp;
 pub mod template;

@@ -22,6 +22,7 @@ use tokio::{net::UnixStream, time::timeout};
 use crate::{
     channel::{Channel, ChannelError},
     machine::{Descriptors, Machine, Memory},
+    patience::{Late, Patience},
     qemu::{
         process::{MANNERS_WITHIN, Process, pasteable, spawn},
         version::{OLDEST, said_version},
@@ -151,13 +152,14 @@ impl Qemu {
         let mut process = spawn(&program, &arguments, kept)?;
         drop((monitor_far, channel_far, start.cards, initramfs));
         let command = pasteable(&program, &arguments);
-        let qmp = match timeout(start.within, Qmp::connect(monitor)).await {
+        let mut patience = Patience::with(process.child.id());
+        let qmp = match patience.within(start.within, Qmp::connect(monitor)).await {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed | QmpError::Connection(_))) => {
                 return Err(died_at_once(&program, &mut process, command).await);
             }
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) => {
+            Err(Late) => {
                 return Err(QemuError::Hung {
                     within: start.within,
                     stderr: process.stderr.text(),
@@ -237,6 +239,18 @@ impl Qemu {
         self.qmp.execute("set_link", arguments).await.map(drop)
     }
 
+    /// Stops the guest, and its clocks with it.
+    pub async fn pause(&mut self) -> Result<(), QmpError> {
+        let stopped = self.qmp.execute("stop", serde_json::Value::Null);
+        stopped.await.map(drop)
+    }
+
+    /// Lets a guest go on that was stopped.
+    pub async fn resume(&mut self) -> Result<(), QmpError> {
+        let resumed = self.qmp.execute("cont", serde_json::Value::Null);
+        resumed.await.map(drop)
+    }
+
     /// Waits until all that the guest has given its cards has been written to their sockets.
     ///
     /// A card's transmission is a callback of QEMU's main loop, and so is a monitor command: two of them, one after the
@@ -248,6 +262,12 @@ impl Qemu {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Its process; none where that has ended and was waited for.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.child.id()
     }
 
     /// What QEMU said on its standard error, its end.

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     env, fs,
+    hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
     num::NonZeroU32,
     path::PathBuf,
@@ -11,9 +12,9 @@ use std::{
 use lastwords_vm::{accelerator, cache::Cache, kernel::Kernel, qemu, template::Templates};
 
 use crate::{
-    cli::{CommandError, OutputFormat, RunArguments, check, fetch, renderer},
+    cli::{CommandError, Flaky, OutputFormat, RunArguments, check, fetch, renderer},
     report::{
-        Exit, Format, MissingNeeds, Progress, RunReport,
+        Demands, Exit, FlakyCases, Format, MissingNeeds, Outcome, Progress, RunReport,
         human::{Human, Show},
         json::Json,
         tap::Tap,
@@ -23,6 +24,9 @@ use crate::{
         self, Audience, Schedule,
         case::{Finished, Setting},
         interrupt::Interrupt,
+        memory,
+        schedule::{self, Order},
+        times::Times,
     },
     scenario::Scenario,
     suite::Suite,
@@ -67,8 +71,23 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
             interrupt: Interrupt::listen().map_err(CommandError::Runtime)?,
             folder: folder(arguments, &cache)?,
             keep: arguments.keep || arguments.out.is_some(),
+            attempt: String::new(),
         };
-        execute(arguments, &scenarios, &kernels, &setting).await
+        let schedule = schedule(arguments, &scenarios, Times::read(&cache));
+        if let Order::Shuffled(seed) = schedule.order {
+            writeln!(
+                anstream::stderr(),
+                "lastwords: shuffled by `--shuffle {seed}`"
+            )
+            .map_err(CommandError::Output)?;
+        }
+        execute(
+            arguments,
+            (&scenarios, &kernels),
+            &setting,
+            (schedule, &cache),
+        )
+        .await
     });
     // Whoever still waits, in a thread of its own, for another run's lock is not waited for.
     runtime.shutdown_background();
@@ -77,19 +96,19 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
 
 async fn execute(
     arguments: &RunArguments,
-    scenarios: &[Scenario],
-    kernels: &[Kernel],
+    (scenarios, kernels): (&[Scenario], &[Kernel]),
     setting: &Setting,
+    (mut schedule, cache): (Schedule, &Cache),
 ) -> Result<Exit, CommandError> {
-    let schedule = schedule(arguments);
     let repeat = usize::try_from(schedule.repeat.get()).unwrap_or(1);
     let audience = Terminal {
         progress: RefCell::new(Progress::new(scenarios.len() * kernels.len() * repeat)),
-        format: RefCell::new(format(arguments, schedule.missing_needs)),
+        format: RefCell::new(format(arguments, schedule.demands)),
         failed: RefCell::new(None),
         timings: arguments.timings,
     };
-    let report = run::run(scenarios, kernels, setting, schedule, &audience).await;
+    let report = run::run(scenarios, kernels, setting, &schedule, &audience).await;
+    remember(&mut schedule.times, &report, cache);
     drop(audience.progress);
     let mut format = audience.format.into_inner();
     format.end(&report).map_err(CommandError::Output)?;
@@ -116,7 +135,11 @@ impl Audience for Terminal {
             .begin(&scenario.name, &kernel.name);
     }
 
-    fn ends(&self, finished: &Finished) {
+    fn ends(&self) {
+        self.progress.borrow().end();
+    }
+
+    fn tell(&self, finished: &Finished) {
         let progress = self.progress.borrow();
         let told = progress.suspend(|| self.format.borrow_mut().case(&finished.report));
         if let Err(error) = told {
@@ -125,7 +148,6 @@ impl Audience for Terminal {
         if self.timings {
             progress.suspend(|| tell_timings(finished));
         }
-        progress.end();
     }
 }
 
@@ -156,24 +178,87 @@ fn filtered(scenarios: Vec<Scenario>, filter: Option<&str>) -> Result<Vec<Scenar
     }
 }
 
-fn schedule(arguments: &RunArguments) -> Schedule {
+fn schedule(arguments: &RunArguments, scenarios: &[Scenario], times: Times) -> Schedule {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let processors = u32::try_from(processors).ok().and_then(NonZeroU32::new);
-    let no_skip = env::var_os(NO_SKIP).is_some_and(|value| !value.is_empty() && value != "0");
+    let available = memory::available();
+    let largest = scenarios
+        .iter()
+        .map(|scenario| cost(scenario, arguments.cold))
+        .max()
+        .unwrap_or(0);
+    let jobs = arguments
+        .jobs
+        .unwrap_or_else(|| schedule::side_by_side(processors, available, largest));
+    // A guest that is booted for real, not restored, has all the work to do when its turn comes.
+    let ahead = if arguments.cold {
+        0
+    } else {
+        schedule::ahead(jobs, available, largest)
+    };
     Schedule {
-        jobs: arguments.jobs.or(processors).unwrap_or(NonZeroU32::MIN),
+        jobs,
+        ahead,
         repeat: arguments.repeat,
         retries: arguments.retries,
+        order: order(arguments, jobs),
+        times,
         fail_fast: arguments.fail_fast,
+        demands: demands(arguments),
+    }
+}
+
+/// What the guests of a case cost in MiB.
+fn cost(scenario: &Scenario, cold: bool) -> u64 {
+    let senders = scenario.nodes.iter().filter_map(|node| node.sender());
+    senders
+        .map(|sender| schedule::cost(sender.memory, cold))
+        .sum()
+}
+
+fn order(arguments: &RunArguments, jobs: NonZeroU32) -> Order {
+    match arguments.shuffle {
+        Some(Some(seed)) => Order::Shuffled(seed),
+        // A seed that is easily typed.
+        Some(None) => Order::Shuffled(RandomState::new().build_hasher().finish() % 1_000_000),
+        // One after the other, all take as long in any order, and results come as soon as they are there.
+        None if jobs == NonZeroU32::MIN => Order::Files,
+        None => Order::LongestFirst,
+    }
+}
+
+fn demands(arguments: &RunArguments) -> Demands {
+    let no_skip = env::var_os(NO_SKIP).is_some_and(|value| !value.is_empty() && value != "0");
+    Demands {
         missing_needs: if no_skip {
             MissingNeeds::Fail
         } else {
             MissingNeeds::Skip
         },
+        flaky: match arguments.flaky {
+            Flaky::Fail => FlakyCases::Fail,
+            Flaky::Pass => FlakyCases::Pass,
+        },
     }
 }
 
-fn format(arguments: &RunArguments, missing_needs: MissingNeeds) -> Box<dyn Format> {
+/// Remembers how long cases took, so that the next run can begin with the longest.
+fn remember(times: &mut Times, report: &RunReport, cache: &Cache) {
+    times.bound();
+    for case in &report.cases {
+        if matches!(
+            case.outcome,
+            Outcome::Passed
+                | Outcome::Failed { .. }
+                | Outcome::Known { .. }
+                | Outcome::Flaky { .. }
+        ) {
+            times.remember(&case.name, &case.kernel, case.duration);
+        }
+    }
+    times.write(cache);
+}
+
+fn format(arguments: &RunArguments, demands: Demands) -> Box<dyn Format> {
     let show = if arguments.show_lines {
         Show::Lines
     } else {
@@ -182,7 +267,7 @@ fn format(arguments: &RunArguments, missing_needs: MissingNeeds) -> Box<dyn Form
     match arguments.format {
         OutputFormat::Human => Box::new(Human::new(anstream::stdout(), show)),
         OutputFormat::Json => Box::new(Json::new(io::stdout())),
-        OutputFormat::Tap => Box::new(Tap::new(io::stdout(), missing_needs)),
+        OutputFormat::Tap => Box::new(Tap::new(io::stdout(), demands)),
     }
 }
 

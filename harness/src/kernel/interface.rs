@@ -118,7 +118,7 @@ pub(crate) async fn wait_for_carrier(
     };
     timeout(within, wait)
         .await
-        .map_err(|_| Refusal::ours(doing, format!("none after {within:?}")))
+        .map_err(|_| Refusal::too_late(doing, format!("none after {within:?}")))
 }
 
 pub(crate) fn connect(doing: &str) -> Result<Handle, Refusal> {

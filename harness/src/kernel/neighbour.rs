@@ -80,7 +80,7 @@ impl Hop {
     }
 
     fn silent(&self) -> Refusal {
-        Refusal::ours(self.doing(), "nobody answers for this address")
+        Refusal::too_late(self.doing(), "nobody answers for this address")
     }
 
     /// Has the hop resolved and waits for its MAC.

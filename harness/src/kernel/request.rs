@@ -138,12 +138,46 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// The errno's name, `ENOSPC`, where the kernel gave one.
     pub(crate) errno: Option<String>,
+    /// Whether all that was wrong is that the time was over, and it may be asked again.
+    #[serde(default)]
+    pub(crate) late: bool,
     /// What was done of a [`Request::Batch`] before this.
     #[serde(default)]
     pub(crate) before: Vec<Answer>,
 }
 
+impl Request {
+    /// How long the kernel's side waits by its own clock for something that may be asked for again.
+    pub(crate) fn within(&self) -> Option<Duration> {
+        match self {
+            Self::NextHop { within, .. } | Self::WaitForCarrier { within, .. } => Some(*within),
+            Self::Batch(_)
+            | Self::Facts
+            | Self::ConsoleLevel(_)
+            | Self::Write { .. }
+            | Self::Load { .. }
+            | Self::Unload { .. }
+            | Self::Kmsg { .. }
+            | Self::Burst { .. }
+            | Self::Configfs(_)
+            | Self::Interface { .. }
+            | Self::SetUp { .. }
+            | Self::Read { .. }
+            | Self::ReadLog
+            | Self::Run { .. } => None,
+        }
+    }
+}
+
 impl Refusal {
+    /// A refusal because it took too long, which may be asked again.
+    pub(crate) fn too_late(doing: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            late: true,
+            ..Self::ours(doing, reason)
+        }
+    }
+
     /// A refusal by the kernel.
     pub(crate) fn by_kernel(doing: impl Into<String>, error: &io::Error) -> Self {
         let errno = error.raw_os_error().map(errno_name);
@@ -160,6 +194,7 @@ impl Refusal {
             doing: doing.into(),
             reason,
             errno,
+            late: false,
             before: Vec::new(),
         }
     }
@@ -170,6 +205,7 @@ impl Refusal {
             doing: doing.into(),
             reason: reason.into(),
             errno: None,
+            late: false,
             before: Vec::new(),
         }
     }

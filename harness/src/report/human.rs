@@ -75,7 +75,7 @@ impl<W: Write> Format for Human<W> {
                 text::printable(leftover)
             )?;
         }
-        if run.missing_needs == MissingNeeds::Fail && tally.missing > 0 {
+        if run.demands.missing_needs == MissingNeeds::Fail && tally.missing > 0 {
             writeln!(
                 self.out,
                 "{ODD}missing{ODD:#} counts as failed, since LASTWORDS_NO_SKIP is set"

@@ -29,6 +29,35 @@ pub(crate) enum MissingNeeds {
     Fail,
 }
 
+/// What a case that passed only when it was run again means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum FlakyCases {
+    /// The run has failed.
+    #[default]
+    Fail,
+    /// It passed: `--flaky pass`.
+    Pass,
+}
+
+/// What the exit code is strict with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Demands {
+    pub(crate) missing_needs: MissingNeeds,
+    pub(crate) flaky: FlakyCases,
+}
+
+impl Demands {
+    /// Whether an outcome makes the run fail.
+    pub(crate) fn fails(self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Failed { .. } | Outcome::Error { .. } => true,
+            Outcome::Flaky { .. } => self.flaky == FlakyCases::Fail,
+            Outcome::Missing { .. } => self.missing_needs == MissingNeeds::Fail,
+            Outcome::Passed | Outcome::Known { .. } | Outcome::NotApplicable { .. } => false,
+        }
+    }
+}
+
 impl Tally {
     pub(crate) fn of(cases: &[CaseReport]) -> Self {
         let mut tally = Self::default();
@@ -47,13 +76,14 @@ impl Tally {
     }
 
     /// The exit code that follows.
-    pub(crate) fn exit(&self, missing_needs: MissingNeeds) -> Exit {
-        let missing_fails = missing_needs == MissingNeeds::Fail && self.missing > 0;
+    pub(crate) fn exit(&self, demands: Demands) -> Exit {
+        let missing_fails = demands.missing_needs == MissingNeeds::Fail && self.missing > 0;
+        let flaky_fails = demands.flaky == FlakyCases::Fail && self.flaky > 0;
         if self.error > 0 {
             Exit::NoVerdict
-        } else if self.failed + self.flaky > 0 || missing_fails {
+        } else if self.failed > 0 || flaky_fails || missing_fails {
             Exit::Failed
-        } else if self.passed + self.known == 0 {
+        } else if self.passed + self.known + self.flaky == 0 {
             Exit::NothingRan
         } else {
             Exit::Success

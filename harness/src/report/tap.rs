@@ -5,20 +5,22 @@
 
 use std::io::{self, Write};
 
-use crate::report::{CaseReport, Format, MissingNeeds, Outcome, RunReport, text};
+use crate::report::{
+    CaseReport, Demands, FlakyCases, Format, MissingNeeds, Outcome, RunReport, text,
+};
 
 /// A TAP stream: a test for each case as it comes, the plan at the end.
 pub(crate) struct Tap<W> {
     out: W,
-    missing_needs: MissingNeeds,
+    demands: Demands,
     told: usize,
 }
 
 impl<W: Write> Tap<W> {
-    pub(crate) fn new(out: W, missing_needs: MissingNeeds) -> Self {
+    pub(crate) fn new(out: W, demands: Demands) -> Self {
         Self {
             out,
-            missing_needs,
+            demands,
             told: 0,
         }
     }
@@ -34,11 +36,9 @@ impl<W: Write> Tap<W> {
     fn is_ok(&self, outcome: &Outcome) -> bool {
         match outcome {
             Outcome::Passed | Outcome::NotApplicable { .. } => true,
-            Outcome::Missing { .. } => self.missing_needs == MissingNeeds::Skip,
-            Outcome::Failed { .. }
-            | Outcome::Known { .. }
-            | Outcome::Flaky { .. }
-            | Outcome::Error { .. } => false,
+            Outcome::Missing { .. } => self.demands.missing_needs == MissingNeeds::Skip,
+            Outcome::Flaky { .. } => self.demands.flaky == FlakyCases::Pass,
+            Outcome::Failed { .. } | Outcome::Known { .. } | Outcome::Error { .. } => false,
         }
     }
 }

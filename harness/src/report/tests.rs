@@ -107,7 +107,7 @@ fn run(cases: Vec<CaseReport>) -> RunReport {
         leftovers: vec!["cannot remove `/tmp/x`".to_owned()],
         interrupted: false,
         not_run: 0,
-        missing_needs: MissingNeeds::Skip,
+        demands: Demands::default(),
     }
 }
 
@@ -144,7 +144,7 @@ fn people_see_what_arrived_where_they_ask_for_it() {
 #[test]
 fn what_counts_as_failed_is_said() {
     let mut run = run(vec![cases().swap_remove(5)]);
-    run.missing_needs = MissingNeeds::Fail;
+    run.demands.missing_needs = MissingNeeds::Fail;
     assert!(
         human(&run, Show::Verdicts)
             .contains("missing counts as failed, since LASTWORDS_NO_SKIP is set\n")
@@ -202,7 +202,7 @@ fn programs_see_one_document() {
 fn harnesses_see_a_test_for_each_case() {
     let mut out = Vec::new();
     told(&run(cases()), &mut out, |out| {
-        Tap::new(out, MissingNeeds::Skip)
+        Tap::new(out, Demands::default())
     });
     insta::assert_snapshot!(String::from_utf8(out).unwrap());
 }
@@ -216,14 +216,29 @@ fn harnesses_see_an_empty_plan_and_a_missing_need_that_fails() {
             ..run(Vec::new())
         },
         &mut out,
-        |out| Tap::new(out, MissingNeeds::Skip),
+        |out| Tap::new(out, Demands::default()),
     );
     assert_eq!(out, b"TAP version 14\n1..0\n");
     let mut out = Vec::new();
     told(&run(vec![cases().swap_remove(5)]), &mut out, |out| {
-        Tap::new(out, MissingNeeds::Fail)
+        Tap::new(out, STRICT)
     });
     assert!(out.starts_with(b"TAP version 14\nnot ok 1 - smoke/qemu debian:6.1\n"));
+}
+
+const STRICT: Demands = Demands {
+    missing_needs: MissingNeeds::Fail,
+    flaky: FlakyCases::Fail,
+};
+
+#[test]
+fn a_flaky_case_passes_where_that_is_asked_for() {
+    let mut run = run(vec![cases().swap_remove(FLAKY)]);
+    run.demands.flaky = FlakyCases::Pass;
+    assert_eq!(run.exit().code(), 0);
+    let mut out = Vec::new();
+    told(&run, &mut out, |out| Tap::new(out, run.demands));
+    assert!(out.starts_with(b"TAP version 14\nok 1 - "), "{out:?}");
 }
 
 const PASSED: usize = 0;
@@ -251,7 +266,7 @@ fn the_exit_code_is(#[case] outcomes: &[usize], #[case] skipping: u8, #[case] fa
         .map(|index| cases().swap_remove(*index))
         .collect());
     assert_eq!(run.exit().code(), skipping);
-    run.missing_needs = MissingNeeds::Fail;
+    run.demands.missing_needs = MissingNeeds::Fail;
     assert_eq!(run.exit().code(), failing);
 }
 

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::{
     kernel::{Answer, Refusal, Request, request::ConfigfsChange},
     netconsole::Settings,
@@ -207,7 +205,8 @@ impl Stage<'_> {
             return Ok(false);
         }
         let out = |judge: &Judge| judge.traffic.markers(target, number) > 0;
-        Ok(self.until(Instant::now() + QUIET_WITHIN, out).await?)
+        let deadline = self.now() + QUIET_WITHIN;
+        Ok(self.until(deadline, out).await?)
     }
 
     /// The attributes that a `set` writes, in the order in which the kernel takes them.
@@ -315,7 +314,7 @@ impl Stage<'_> {
         self.judge.console_level_is_unknown(node);
         let request = Request::Run {
             command: run.command.clone(),
-            within,
+            within: self.in_the_guest(within),
         };
         let ran = match self
             .ask(node, &request, within + Duration::from_secs(5))

@@ -20,6 +20,7 @@ use crate::{
         stage::Stage,
         targets::{is_wanted, wanted_name},
         trouble::{Failed, Trouble},
+        turn::Turn,
     },
     scenario::{Action, Node, NodeIndex, Scenario, Step},
 };
@@ -28,6 +29,7 @@ use crate::{
 const PREPARE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all cases of a run share.
+#[derive(Clone)]
 pub(crate) struct Setting {
     pub(crate) accelerator: Accelerator,
     /// How long a kernel may take to come up.
@@ -39,6 +41,8 @@ pub(crate) struct Setting {
     pub(crate) folder: PathBuf,
     /// Whether recordings of what passed are kept, too.
     pub(crate) keep: bool,
+    /// What tells the recordings of this run of a case from those of its others.
+    pub(crate) attempt: String,
 }
 
 /// A finished case.
@@ -65,8 +69,14 @@ impl Clock {
     }
 }
 
-/// Runs `scenario` on `kernel`. Whatever happens, nothing of it is left alive.
-pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting) -> Finished {
+/// Runs `scenario` on `kernel` when it is its turn; none where that never comes. Whatever happens, nothing of it is left
+/// alive.
+pub(crate) async fn run(
+    scenario: &Scenario,
+    kernel: &Kernel,
+    setting: &Setting,
+    turn: &mut Turn<'_>,
+) -> Option<Finished> {
     let start = Instant::now();
     let mut report = CaseReport {
         name: scenario.name.clone(),
@@ -91,15 +101,27 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
         Ok(Some(outcome)) => report.outcome = outcome,
         Ok(None) => {
             let mut clock = Clock::default();
-            match build(scenario, kernel, setting, &mut clock).await {
+            let built = turn.beside(build(scenario, kernel, setting, &mut clock));
+            match built.await {
                 Ok(mut stage) => {
-                    let played = play(&mut stage, &mut clock).await;
+                    let played = match turn.wait(&mut stage).await {
+                        Ok(true) => play(&mut stage, &mut clock).await,
+                        Ok(false) => {
+                            stage.down().await;
+                            return None;
+                        }
+                        Err(trouble) => Err(Interrupted {
+                            step: None,
+                            trouble,
+                        }),
+                    };
                     report.outcome = evidence::outcome(&stage, kernel, played);
                     report.arrived.clone_from(&stage.passed);
                     report.notes = evidence::notes(&stage);
                     report.folder = evidence::keep(&stage, &mut report, setting);
                     leftovers = clock.time("teardown", stage.down()).await;
                 }
+                Err(Error::Interrupted) if !turn.has_come() => return None,
                 Err(error) => {
                     report.outcome = Outcome::Error {
                         causes: causes(&error),
@@ -109,8 +131,14 @@ pub(crate) async fn run(scenario: &Scenario, kernel: &Kernel, setting: &Setting)
             report.timings = clock.timings;
         }
     }
-    report.duration = start.elapsed();
-    Finished { report, leftovers }
+    report.duration = start.elapsed() - turn.waited;
+    if !turn.waited.is_zero() {
+        report.timings.push(Timing {
+            what: "ready before its turn".to_owned(),
+            took: turn.waited,
+        });
+    }
+    Some(Finished { report, leftovers })
 }
 
 /// An error and its causes, each a line.

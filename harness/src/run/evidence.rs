@@ -304,7 +304,7 @@ pub(crate) fn keep(
     let folder = setting
         .folder
         .join(file_name(&report.kernel))
-        .join(&report.name);
+        .join(format!("{}{}", report.name, setting.attempt));
     match write(stage, &folder) {
         Ok(()) => Some(folder),
         Err(error) => {

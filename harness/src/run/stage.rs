@@ -6,8 +6,13 @@ use std::{
     time::Duration,
 };
 
-use lastwords_vm::{channel::ChannelError, qemu::QemuError, qmp::QmpError};
-use tokio::time::{Instant, timeout_at};
+use lastwords_vm::{
+    channel::ChannelError,
+    patience::{Late, Patience},
+    qemu::QemuError,
+    qmp::QmpError,
+};
+use tokio::time::Instant;
 
 use crate::{
     kernel::{Answer, Refusal, Request},
@@ -17,6 +22,7 @@ use crate::{
         Error,
         guest::Guest,
         interrupt::Interrupt,
+        kept::KeptLog,
         targets::SetUp,
         trouble::{Failed, Trouble},
     },
@@ -34,6 +40,8 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) guests: Vec<Guest>,
     pub(crate) judge: Judge,
     pub(crate) interrupt: Interrupt,
+    /// The clock of all deadlines.
+    patience: Patience,
     /// What went wrong on a wire: its guest is not to be trusted any more.
     pub(crate) faults: Vec<String>,
     /// Lines that were expected and arrived.
@@ -49,32 +57,6 @@ pub(crate) struct Stage<'scenario> {
     /// How many frames the lab has brought.
     pub(crate) frames: u64,
     markers: u64,
-}
-
-/// A kernel log as it was read.
-#[derive(Debug, Default)]
-pub(crate) struct KeptLog {
-    /// As /dev/kmsg prints them.
-    pub(crate) records: Vec<String>,
-    /// Records that were read and not kept.
-    pub(crate) left_out: u64,
-    /// How often the kernel said that records were overwritten before they were read.
-    pub(crate) lost: u64,
-    size: usize,
-}
-
-/// How much of a kernel log is kept.
-const LOG_LIMIT: usize = 32 << 20;
-
-impl KeptLog {
-    fn keep(&mut self, record: String) {
-        self.size += record.len();
-        if self.size > LOG_LIMIT {
-            self.left_out += 1;
-        } else {
-            self.records.push(record);
-        }
-    }
 }
 
 /// Why a guest that was ready gave no answer.
@@ -119,6 +101,7 @@ impl<'scenario> Stage<'scenario> {
             guests: Vec::new(),
             judge: Judge::new(scene),
             interrupt,
+            patience: Patience::new(),
             faults: Vec::new(),
             passed: Vec::new(),
             logs: BTreeMap::new(),
@@ -142,6 +125,9 @@ impl<'scenario> Stage<'scenario> {
             lost: 0,
         };
         self.log(guest.node, boot_log);
+        if let Some(process) = guest.qemu.id() {
+            self.patience.watch(process);
+        }
         self.guests.push(guest);
     }
 
@@ -160,17 +146,36 @@ impl<'scenario> Stage<'scenario> {
         request: &Request,
         within: Duration,
     ) -> Result<Result<Answer, Refusal>, Silence> {
+        let deadline = self.now() + within;
+        let its_own = request.within().map(|within| self.now() + within);
+        loop {
+            let answer = self.ask_once(node, request, (deadline, within)).await?;
+            // The guest's clock does not know what the machine does besides.
+            let too_early = matches!(&answer, Err(refusal) if refusal.late)
+                && its_own.is_some_and(|deadline| !self.patience.has_passed(deadline));
+            if !too_early {
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn ask_once(
+        &mut self,
+        node: NodeIndex,
+        request: &Request,
+        (deadline, within): (Instant, Duration),
+    ) -> Result<Result<Answer, Refusal>, Silence> {
         let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
             return Err(Silence::Gone);
         };
-        let deadline = Instant::now() + within;
         let channel = &mut guest.qemu.channel;
         let conversation = async {
             channel.ask(request).await?;
             channel.answer().await
         };
+        let in_time = self.patience.until(deadline, conversation);
         let answer = tokio::select! {
-            answer = self.lab.drive(timeout_at(deadline, conversation)) => answer,
+            answer = self.lab.drive(in_time) => answer,
             () = self.interrupt.wait() => return Err(Silence::Interrupted),
         };
         self.drain();
@@ -180,7 +185,7 @@ impl<'scenario> Stage<'scenario> {
                 Err(self.gone(node).await)
             }
             Ok(Err(error @ ChannelError::Protocol(_))) => Err(Silence::Broken(error.to_string())),
-            Err(_) => Err(Silence::Deadline(within)),
+            Err(Late) => Err(Silence::Deadline(within)),
         }
     }
 
@@ -201,6 +206,16 @@ impl<'scenario> Stage<'scenario> {
             QmpError::Closed | QmpError::Connection(_) => self.gone(node).await.into(),
             error => Error::from(error).into(),
         }
+    }
+
+    /// The time by the clock of all deadlines, which slows down while the machine is busy with others.
+    pub(crate) fn now(&mut self) -> Instant {
+        self.patience.now()
+    }
+
+    /// How long the guest is to wait by its own clock, which does not slow down.
+    pub(crate) fn in_the_guest(&self, within: Duration) -> Duration {
+        self.patience.stretched(within)
     }
 
     /// Takes what the lab has seen already.
@@ -229,13 +244,14 @@ impl<'scenario> Stage<'scenario> {
 
     /// Takes the next event; false when `deadline` passed first.
     pub(crate) async fn event(&mut self, deadline: Instant) -> Result<bool, Silence> {
+        let next = self.patience.until(deadline, self.lab.next());
         let event = tokio::select! {
-            event = timeout_at(deadline, self.lab.next()) => event,
+            event = next => event,
             () = self.interrupt.wait() => return Err(Silence::Interrupted),
         };
         match event {
             Ok(event) => self.take(event),
-            Err(_) => return Ok(false),
+            Err(Late) => return Ok(false),
         }
         Ok(true)
     }
@@ -328,6 +344,30 @@ impl<'scenario> Stage<'scenario> {
         } else {
             Err(Failed::Audit(findings).into())
         }
+    }
+
+    /// Stops the guests, and their clocks with them, until they are resumed.
+    pub(crate) async fn pause(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.guests.len() {
+            let guest = &mut self.guests[index];
+            let (node, paused) = (guest.node, self.lab.drive(guest.qemu.pause()).await);
+            if let Err(error) = paused {
+                return Err(self.unanswered(node, error).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the guests go on that were stopped.
+    pub(crate) async fn resume(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.guests.len() {
+            let guest = &mut self.guests[index];
+            let (node, resumed) = (guest.node, self.lab.drive(guest.qemu.resume()).await);
+            if let Err(error) = resumed {
+                return Err(self.unanswered(node, error).await);
+            }
+        }
+        Ok(())
     }
 
     /// Ends all guests; what could not be ended is told.

@@ -4,8 +4,6 @@ pub(crate) mod plan;
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::{
     kernel::{Answer, Refusal, Request},
     netconsole::Settings,
@@ -186,7 +184,8 @@ impl Stage<'_> {
                 .iter()
                 .all(|plan| judge.traffic.markers(plan.index, marker) > 0)
         };
-        Ok(self.until(Instant::now() + grace, sent).await?)
+        let deadline = self.now() + grace;
+        Ok(self.until(deadline, sent).await?)
     }
 
     /// The module is loaded and nothing leaves: right only while the interface has no carrier.

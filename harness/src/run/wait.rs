@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::{
     kernel::Request,
     run::{
@@ -33,14 +31,14 @@ impl Stage<'_> {
     /// Waits for what `expect` expects and judges it.
     pub(crate) async fn expect(&mut self, step: &Step, expect: &Expect) -> Result<(), Trouble> {
         let mut sent = Sent::default();
-        let mut deadline = Instant::now() + step.within;
+        let mut deadline = self.now() + step.within;
         let ending = loop {
             self.drain();
             match self.judge.expect(expect, sent.marker) {
                 Progress::Settled => break Ending::Settled,
                 Progress::AwaitsMarker if sent.marker.is_none() => {
                     match self.send_marker(expect.at, &mut sent).await {
-                        Ok(()) => deadline = deadline.max(Instant::now() + MARKER_WITHIN),
+                        Ok(()) => deadline = deadline.max(self.now() + MARKER_WITHIN),
                         Err(silence) => break ending(silence)?,
                     }
                 }
@@ -81,7 +79,7 @@ impl Stage<'_> {
 
     /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen.
     async fn listen(&mut self, absent: &Absent, lasting: Duration) -> Result<Ending, Trouble> {
-        let deadline = Instant::now() + lasting;
+        let deadline = self.now() + lasting;
         loop {
             self.drain();
             if self.judge.absent(absent, None, None) == Progress::Settled {
@@ -100,7 +98,7 @@ impl Stage<'_> {
         absent: &Absent,
         sent: &mut Sent,
     ) -> Result<Ending, Trouble> {
-        let deadline = Instant::now() + step.within;
+        let deadline = self.now() + step.within;
         loop {
             self.drain();
             match self.judge.absent(absent, sent.marker, sent.probe) {
@@ -175,8 +173,8 @@ impl Stage<'_> {
                         sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
                     })
                 };
-                self.until(Instant::now() + EVIDENCE_WITHIN, all_out)
-                    .await?;
+                let deadline = self.now() + EVIDENCE_WITHIN;
+                self.until(deadline, all_out).await?;
                 Ok(ending)
             }
             Err(silence) => self::ending(silence),

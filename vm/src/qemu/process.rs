@@ -23,7 +23,7 @@ use crate::qemu::QemuError;
 /// How much of what QEMU says of itself is kept.
 const STDERR_LIMIT: usize = 16 << 10;
 /// How long QEMU may take to say its version, or to end once it has closed its sockets.
-pub(super) const MANNERS_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const MANNERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// QEMU's process. Killed and waited for when dropped, so that nothing of it outlives the value.
 #[derive(Debug)]

@@ -13,12 +13,13 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
+use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use crate::{
     boot::{Boot, unplugged},
     error::Error,
     machine::{Machine, Memory},
+    patience::{Late, Patience},
     qemu::{Qemu, QemuError, Start},
     qmp::{Qmp, QmpError},
     template::{
@@ -38,13 +39,14 @@ pub(super) async fn save(boot: &Boot<'_>, folder: &Path) -> Result<(), TemplateE
     let shared = Memory::Shared(memory.clone());
     let booted = boot.on(&shared, cards).await;
     let (mut qemu, answer) = booted.map_err(|error| disk_full(&memory, error))?;
-    let state = match timeout(MOVED_WITHIN, state(&mut qemu)).await {
+    let mut patience = Patience::with(qemu.id());
+    let state = match patience.within(MOVED_WITHIN, state(&mut qemu)).await {
         Ok(Ok(state)) => state,
         Ok(Err(TemplateError::Qemu(error))) => {
             return Err(disk_full(&memory, qemu.explain(error).await));
         }
         Ok(Err(error)) => return Err(error),
-        Err(_) => return Err(late("save")),
+        Err(Late) => return Err(late("save")),
     };
     qemu.end().await.map_err(wrong(folder))?;
     let file = folder.join("state");
@@ -107,11 +109,13 @@ pub(super) async fn restore(
         within: MOVED_WITHIN,
     };
     let mut qemu = Qemu::start(machine, start).await?;
-    match timeout(MOVED_WITHIN, revive(&mut qemu, &state)).await {
+    let mut patience = Patience::with(qemu.id());
+    let revived = patience.within(MOVED_WITHIN, revive(&mut qemu, &state));
+    match revived.await {
         Ok(Ok(())) => Ok((qemu, description.answer)),
         Ok(Err(TemplateError::Qemu(error))) => Err(qemu.explain(error).await.into()),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(late("restore")),
+        Err(Late) => Err(late("restore")),
     }
 }
 
