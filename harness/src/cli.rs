@@ -2,6 +2,7 @@
 
 mod check;
 mod fetch;
+mod param;
 mod run;
 
 use std::{
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Finds every mistake in scenario files, without running anything
     Check(CheckArguments),
+    /// Prints the netconsole parameter for an address, or explains one
+    Param(param::ParamArguments),
     /// Fetches, lists and removes kernels
     #[command(subcommand)]
     Kernel(KernelCommand),
@@ -221,6 +224,8 @@ pub(crate) enum CommandError {
     Vm(#[from] lastwords_vm::error::Error),
     #[error(transparent)]
     Qemu(#[from] lastwords_vm::qemu::QemuError),
+    #[error(transparent)]
+    Param(#[from] param::ParamError),
     #[error("the folder `{}` cannot be made", .path.display())]
     Folder { path: PathBuf, source: io::Error },
     #[error("the program's runtime cannot be started")]
@@ -232,6 +237,7 @@ pub(crate) enum CommandError {
 impl CommandError {
     fn exit(&self) -> Exit {
         match self {
+            Self::Param(error) => error.exit(),
             Self::Suite(_)
             | Self::Filter(_)
             | Self::NothingLeft(_)
@@ -251,6 +257,7 @@ pub(crate) fn main() -> ExitCode {
     let exit = match cli.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
+        Command::Param(arguments) => param::param(&arguments),
         Command::Kernel(command) => fetch::kernel(&command),
         Command::Schema(arguments) => schema(&arguments),
     };

@@ -9,8 +9,10 @@ pub(crate) mod configfs;
 pub(crate) mod interface;
 pub(crate) mod local;
 pub(crate) mod log;
+pub(crate) mod machine;
 pub(crate) mod module;
 pub(crate) mod neighbour;
 pub(crate) mod request;
+pub(crate) mod route;
 
 pub(crate) use request::{Answer, Refusal, Request};

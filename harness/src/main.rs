@@ -4,6 +4,7 @@ mod cli;
 mod kernel;
 mod lab;
 mod netconsole;
+mod param;
 mod report;
 mod run;
 mod scenario;

@@ -167,7 +167,7 @@ pub(crate) async fn name_of_index(
     }
 }
 
-fn name_of(link: &LinkMessage) -> Option<&str> {
+pub(crate) fn name_of(link: &LinkMessage) -> Option<&str> {
     link.attributes
         .iter()
         .find_map(|attribute| match attribute {
@@ -176,7 +176,7 @@ fn name_of(link: &LinkMessage) -> Option<&str> {
         })
 }
 
-fn address_of(link: &LinkMessage) -> Option<MacAddress> {
+pub(crate) fn address_of(link: &LinkMessage) -> Option<MacAddress> {
     link.attributes
         .iter()
         .find_map(|attribute| match attribute {
@@ -185,7 +185,7 @@ fn address_of(link: &LinkMessage) -> Option<MacAddress> {
         })
 }
 
-fn has_carrier(link: &LinkMessage) -> bool {
+pub(crate) fn has_carrier(link: &LinkMessage) -> bool {
     link.attributes
         .iter()
         .any(|attribute| matches!(attribute, LinkAttribute::Carrier(1)))
@@ -199,7 +199,7 @@ pub(crate) fn netlink(doing: &str, error: rtnetlink::Error) -> Refusal {
     }
 }
 
-fn errno(error: &rtnetlink::Error) -> Option<i32> {
+pub(crate) fn errno(error: &rtnetlink::Error) -> Option<i32> {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.code.map(|code| -code.get()),
         _ => None,

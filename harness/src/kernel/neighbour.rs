@@ -1,6 +1,9 @@
 //! The way to an address, from the kernel's own route and neighbour tables.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
+    time::Duration,
+};
 
 use futures_util::{StreamExt, TryStreamExt};
 use netlink_packet_core::NetlinkPayload;
@@ -9,7 +12,7 @@ use netlink_packet_route::{
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia},
 };
 use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
 use tokio::time::timeout;
@@ -17,11 +20,14 @@ use tokio::time::timeout;
 use crate::{
     kernel::{
         Refusal,
-        interface::{is_unicast, name_of_index, netlink},
+        interface::{connect, errno, is_unicast, name_of_index, netlink},
         request::NextHop,
     },
     netconsole::MacAddress,
 };
+
+/// The port of RFC 863, whose service throws away what it gets.
+const DISCARD: u16 = 9;
 
 /// Looks the way to `address` up and, if asked, has its next hop resolved by ARP or neighbour discovery, at most `within`.
 pub(crate) async fn next_hop(
@@ -33,10 +39,7 @@ pub(crate) async fn next_hop(
     if !is_unicast(address) {
         return Err(Refusal::ours(doing, "it is no address of a machine"));
     }
-    let opened = new_multicast_connection(&[MulticastGroup::Neigh]);
-    let (connection, handle, mut changes) =
-        opened.map_err(|error| Refusal::by_kernel(&doing, &error))?;
-    tokio::spawn(connection);
+    let handle = connect(&doing)?;
     let route = route_to(&handle, address, &doing).await?;
     let index = output_interface(&route)
         .ok_or_else(|| Refusal::ours(&doing, "the route names no interface"))?;
@@ -46,9 +49,8 @@ pub(crate) async fn next_hop(
             index,
             address: gateway.unwrap_or(address),
         };
-        let wait = hop.mac(&handle, &mut changes);
-        let mac = timeout(within, wait).await;
-        Some(mac.map_err(|_| hop.silent())??)
+        let mac = hop.ask(within).await?;
+        Some(mac.ok_or_else(|| hop.silent())?)
     } else {
         None
     };
@@ -62,10 +64,10 @@ pub(crate) async fn next_hop(
 }
 
 /// The machine that a packet goes to first.
-struct Hop {
+pub(crate) struct Hop {
     /// Of the interface that leads there.
-    index: u32,
-    address: IpAddr,
+    pub(crate) index: u32,
+    pub(crate) address: IpAddr,
 }
 
 /// Neighbour entries as they change.
@@ -81,6 +83,18 @@ impl Hop {
 
     fn silent(&self) -> Refusal {
         Refusal::too_late(self.doing(), "nobody answers for this address")
+    }
+
+    /// Asks for its MAC by ARP or neighbour discovery, where it is not known already; none where nobody answers in time.
+    pub(crate) async fn ask(&self, within: Duration) -> Result<Option<MacAddress>, Refusal> {
+        let opened = new_multicast_connection(&[MulticastGroup::Neigh]);
+        let (connection, handle, mut changes) =
+            opened.map_err(|error| Refusal::by_kernel(self.doing(), &error))?;
+        tokio::spawn(connection);
+        match timeout(within, self.mac(&handle, &mut changes)).await {
+            Ok(mac) => mac.map(Some),
+            Err(_) => Ok(None),
+        }
     }
 
     /// Has the hop resolved and waits for its MAC.
@@ -111,8 +125,27 @@ impl Hop {
         let request = request
             .flags(NeighbourFlags::Use)
             .state(NeighbourState::None);
-        let started = request.replace().execute().await;
-        started.map_err(|error| netlink(&self.doing(), error))
+        match request.replace().execute().await {
+            Ok(()) => Ok(()),
+            Err(error) if errno(&error) == Some(libc::EPERM) => {
+                self.nudge();
+                Ok(())
+            }
+            Err(error) => Err(netlink(&self.doing(), error)),
+        }
+    }
+
+    /// Starts a resolution as an ordinary user can: by an empty datagram, for which the kernel needs the MAC.
+    fn nudge(&self) {
+        let (any, to): (SocketAddr, SocketAddr) = match self.address {
+            IpAddr::V4(address) => ((Ipv4Addr::UNSPECIFIED, 0).into(), (address, DISCARD).into()),
+            IpAddr::V6(address) => (
+                (Ipv6Addr::UNSPECIFIED, 0).into(),
+                SocketAddrV6::new(address, DISCARD, 0, self.index).into(),
+            ),
+        };
+        // Where it cannot be sent nobody will answer, which is said in time.
+        let _ = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], to));
     }
 
     async fn known(&self, handle: &Handle) -> Result<Option<MacAddress>, Refusal> {
@@ -127,18 +160,7 @@ impl Hop {
     }
 
     fn read(&self, neighbour: &NeighbourMessage) -> Resolution {
-        let address = neighbour
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                    Some(IpAddr::from(*address))
-                }
-                NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                    Some(IpAddr::from(*address))
-                }
-                _ => None,
-            });
+        let address = address_of_neighbour(neighbour);
         if neighbour.header.ifindex != self.index || address != Some(self.address) {
             return Resolution::Open;
         }
@@ -165,12 +187,28 @@ enum Resolution {
     Open,
 }
 
+/// The IP address that an entry is about.
+pub(crate) fn address_of_neighbour(neighbour: &NeighbourMessage) -> Option<IpAddr> {
+    neighbour
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+                Some(IpAddr::from(*address))
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+                Some(IpAddr::from(*address))
+            }
+            _ => None,
+        })
+}
+
 async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<RouteMessage, Refusal> {
     let query = match address {
-        IpAddr::V4(address) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+        IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)
             .build(),
-        IpAddr::V6(address) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+        IpAddr::V6(address) => RouteMessageBuilder::<Ipv6Addr>::new()
             .destination_prefix(address, 128)
             .build(),
     };
@@ -184,7 +222,7 @@ async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<Route
     answer.ok_or_else(|| Refusal::ours(doing, "there is no route"))
 }
 
-fn output_interface(route: &RouteMessage) -> Option<u32> {
+pub(crate) fn output_interface(route: &RouteMessage) -> Option<u32> {
     route
         .attributes
         .iter()
@@ -194,17 +232,19 @@ fn output_interface(route: &RouteMessage) -> Option<u32> {
         })
 }
 
-fn gateway(route: &RouteMessage) -> Option<IpAddr> {
+pub(crate) fn gateway(route: &RouteMessage) -> Option<IpAddr> {
     route
         .attributes
         .iter()
         .find_map(|attribute| match attribute {
             RouteAttribute::Gateway(address) => ip(address),
+            // IPv4 by a gateway that is known by its IPv6 address.
+            RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
             _ => None,
         })
 }
 
-fn source(route: &RouteMessage) -> Option<IpAddr> {
+pub(crate) fn source(route: &RouteMessage) -> Option<IpAddr> {
     route
         .attributes
         .iter()
@@ -214,7 +254,7 @@ fn source(route: &RouteMessage) -> Option<IpAddr> {
         })
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(crate) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),

@@ -5,8 +5,11 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
     str::FromStr,
 };
+
+use serde::Serialize;
 
 use crate::netconsole::{MacAddress, Settings};
 
@@ -35,8 +38,10 @@ pub(crate) struct InvalidParameter {
 }
 
 /// A field of the parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Field {
+    Extended,
     Release,
     LocalPort,
     LocalIp,
@@ -64,7 +69,7 @@ pub(crate) enum Problem {
 }
 
 /// The kernel keeps no more (`netconsole.c`, `MAX_PARAM_LENGTH`).
-const LONGEST: usize = 255;
+pub(crate) const LONGEST: usize = 255;
 
 impl Parameter {
     /// Parses the whole parameter: any number of targets, joined by `;`. An empty parameter has none.
@@ -79,14 +84,28 @@ impl Parameter {
         if text.is_empty() {
             return Ok(Vec::new());
         }
+        Self::parse_each(text)
+            .into_iter()
+            .map(|(_, part)| part)
+            .collect()
+    }
+
+    /// Parses each target by itself, whatever the others are, and says where it stands.
+    pub(crate) fn parse_each(text: &str) -> Vec<(Range<usize>, Result<Self, InvalidParameter>)> {
+        if text.is_empty() {
+            return Vec::new();
+        }
         let start_of = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
         text.split(';')
             .map(|part| {
-                Reader {
+                let reader = Reader {
                     rest: part,
                     column: start_of(part) + 1,
-                }
-                .parameter()
+                };
+                (
+                    start_of(part)..start_of(part) + part.len(),
+                    reader.parameter(),
+                )
             })
             .collect()
     }
@@ -142,6 +161,7 @@ impl fmt::Display for Parameter {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Extended => "flag `+`",
             Self::Release => "flag `r`",
             Self::LocalPort => "source port",
             Self::LocalIp => "source address",
