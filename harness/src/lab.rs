@@ -1,21 +1,30 @@
 //! The nodes and links of one scenario, alive: what goes over its wires, in order and with its time.
 //!
 //! The lab lives while it is polled, by [`Lab::next`] or under [`Lab::drive`]; there is no task and no thread behind
-//! it. It judges nothing, and it starts no QEMU: whoever does takes the [`GuestNic`]s. Routers and real receivers have
-//! no ports here yet.
+//! it. It judges nothing, and it starts no QEMU and no program: whoever does takes the [`GuestNic`]s, or makes a
+//! [`room::Room`] in a node's [`Lab::network`].
 
 pub(crate) mod capture;
 pub(crate) mod event;
 pub(crate) mod frame;
+pub(crate) mod namespace;
 pub(crate) mod observer;
+mod offload;
+pub(crate) mod packet;
 pub(crate) mod port;
 pub(crate) mod probe;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "real receivers are not started yet")
+)]
+pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod segment;
+pub(crate) mod veth;
 pub(crate) mod wire;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     future::{Future, poll_fn},
     pin::pin,
     sync::Arc,
@@ -31,7 +40,7 @@ pub(crate) use frame::{Frame, Origin};
 pub(crate) use port::{BuildError, GuestNic, Loss, Port, PortIndex};
 
 use crate::{
-    lab::{port::End, segment::Segment, wire::Reading},
+    lab::{namespace::Namespace, port::End, segment::Segment, wire::Reading},
     scenario::{Node, NodeIndex, Scenario},
 };
 
@@ -50,6 +59,8 @@ pub(crate) struct Lab {
     segments: Vec<Segment>,
     /// By [`PortIndex`].
     ports: Vec<Port>,
+    /// Of those nodes that live in one.
+    networks: BTreeMap<NodeIndex, Namespace>,
     captures: Captures,
     waiting: VecDeque<Event>,
     waiting_bytes: usize,
@@ -60,22 +71,15 @@ pub(crate) struct Lab {
 impl Lab {
     /// Builds the lab of `scenario` and gives the ends that its guests' QEMUs take. Needs a tokio runtime with IO.
     pub(crate) fn new(scenario: &Scenario) -> Result<(Self, Vec<GuestNic>), BuildError> {
-        let mut ports = Vec::new();
+        let (ports, networks) = build(scenario)?;
         let mut members = vec![Vec::new(); scenario.links.len()];
-        for (index, node) in scenario.nodes.iter().enumerate() {
-            for interface in 0..node.interfaces.len() {
-                members[node.interfaces[interface].link].push(PortIndex(ports.len()));
-                ports.push(Port::new(
-                    node,
-                    NodeIndex(index),
-                    interface,
-                    End::of(node, interface)?,
-                ));
-            }
+        for (index, port) in ports.iter().enumerate() {
+            members[port.link].push(PortIndex(index));
         }
         let mut lab = Self {
             started: Instant::now(),
             captures: Captures::new(scenario, &ports),
+            networks,
             nodes: scenario.nodes.clone(),
             segments: members.into_iter().map(Segment::new).collect(),
             ports,
@@ -105,6 +109,15 @@ impl Lab {
                 })
             })
             .collect()
+    }
+
+    /// The network of `node`, where it lives in a namespace: a router or a real receiver.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "real receivers are not started yet")
+    )]
+    pub(crate) fn network(&self, node: NodeIndex) -> Option<&Namespace> {
+        self.networks.get(&node)
     }
 
     /// Waits for the next event. Cancel safe: what it has not given is given by the next call.
@@ -145,7 +158,7 @@ impl Lab {
         &self.captures
     }
 
-    /// The ports whose guest did not read all that was sent to it.
+    /// The ports of which something was lost.
     pub(crate) fn losses(&self) -> Vec<Loss> {
         self.ports.iter().filter_map(Port::loss).collect()
     }
@@ -168,25 +181,22 @@ impl Lab {
         self.waiting.len() >= WAITING_EVENTS || self.waiting_bytes >= WAITING_BYTES
     }
 
-    /// Takes at most one frame from each guest; whether there was any.
+    /// Takes at most one frame from each port; whether there was any.
     fn go_around(&mut self, context: &mut Context<'_>) -> bool {
         let mut any = false;
         for index in (0..self.ports.len()).map(PortIndex) {
-            let port = &mut self.ports[index.0];
-            let End::Guest(wire) = &mut port.end else {
-                continue;
-            };
-            wire.poll_flush(context);
-            let Poll::Ready(reading) = wire.poll_read(context) else {
+            let Poll::Ready(reading) = self.ports[index.0].end.poll_read(context) else {
                 continue;
             };
             any = true;
             match reading {
                 Reading::Frame(bytes) => {
-                    self.put(index, bytes, Origin::Guest);
+                    let origin = self.ports[index.0].end.origin();
+                    self.put(index, bytes, origin);
                 }
                 Reading::Closed => self.close(index),
                 Reading::Broken(source) => {
+                    let port = &self.ports[index.0];
                     let (name, node) = (port.name.clone(), port.node);
                     self.waiting.push_back(Event::Fault(Fault {
                         name,
@@ -217,6 +227,7 @@ impl Lab {
             for &to in &frame.to {
                 match &mut self.ports[to.0].end {
                     End::Guest(wire) => wire.push(&frame.bytes),
+                    End::Veth(packets) => packets.push(&frame.bytes),
                     End::Observer(observer) => {
                         let replies = observer.receive(&frame.bytes, frame.time);
                         pending.extend(
@@ -251,6 +262,38 @@ impl Lab {
             bytes,
         }
     }
+}
+
+/// The ports of all nodes, and the networks of those that live in namespaces.
+fn build(scenario: &Scenario) -> Result<(Vec<Port>, BTreeMap<NodeIndex, Namespace>), BuildError> {
+    let mut ports = Vec::new();
+    let mut networks = BTreeMap::new();
+    let mut hub = None;
+    for (index, node) in scenario.nodes.iter().enumerate() {
+        let index = NodeIndex(index);
+        if !node.lives_in_a_namespace() {
+            for interface in 0..node.interfaces.len() {
+                let end = End::of(node, interface)?;
+                ports.push(Port::new(node, index, interface, end));
+            }
+            continue;
+        }
+        let hub = match &mut hub {
+            Some(hub) => hub,
+            None => hub.insert(veth::hub().map_err(BuildError::Hub)?),
+        };
+        let furnished = veth::furnish(node, hub, ports.len());
+        let (network, sockets) = furnished.map_err(|source| BuildError::Namespace {
+            node: node.name.clone(),
+            source,
+        })?;
+        for (interface, socket) in sockets.into_iter().enumerate() {
+            let end = End::veth(node, interface, socket)?;
+            ports.push(Port::new(node, index, interface, end));
+        }
+        networks.insert(index, network);
+    }
+    Ok((ports, networks))
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::{
         case::{Finished, Setting},
         interrupt::Interrupt,
         memory,
+        privilege::Privilege,
         schedule::{self, Order},
         times::Times,
     },
@@ -54,6 +55,8 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
         request
     };
     let kernels = fetch::resolve(&arguments.kernels, configure, &cache)?;
+    // While there is no other thread, and nothing more to fetch.
+    let privilege = Privilege::obtain(&scenarios);
     let accelerator = accelerator::choose();
     if let Some(why) = &accelerator.why_not_kvm {
         writeln!(anstream::stderr(), "lastwords: emulating the guests: {why}")
@@ -68,6 +71,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
             accelerator: accelerator.accelerator,
             boot_within: arguments.boot_within,
             templates: (!arguments.cold).then(|| Templates::new(cache.clone())),
+            privilege,
             interrupt: Interrupt::listen().map_err(CommandError::Runtime)?,
             folder: folder(arguments, &cache)?,
             keep: arguments.keep || arguments.out.is_some(),

@@ -175,7 +175,7 @@ fn packet<'a>(
     started: Duration,
 ) -> EnhancedPacketBlock<'a> {
     let comment = match frame.origin {
-        Origin::Guest | Origin::Observer => format!("from {port}"),
+        Origin::Guest | Origin::Machine | Origin::Observer => format!("from {port}"),
         Origin::Probe => format!("from {port}: a probe of the harness"),
     };
     EnhancedPacketBlock {

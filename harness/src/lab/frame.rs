@@ -31,6 +31,8 @@ pub(crate) enum Origin {
     Guest,
     /// The built-in receiver, answering.
     Observer,
+    /// This machine's kernel, for a router or a real receiver.
+    Machine,
     /// The harness, in a sender's name.
     Probe,
 }

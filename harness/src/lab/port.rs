@@ -1,13 +1,20 @@
 //! Where a wire ends: the interface of a node on its link.
 
-use std::{fmt, io, os::unix::net::UnixStream};
+use std::{
+    fmt, io,
+    os::unix::net::UnixStream,
+    task::{Context, Poll},
+};
 
 use crate::{
     lab::{
+        Origin,
+        namespace::NamespaceError,
         observer::{Observer, ObserverError},
-        wire::Wire,
+        packet::{PacketSocket, Packets},
+        wire::{Reading, Wire, WireError},
     },
-    scenario::{Interface, Node, NodeIndex, Role, node::Program},
+    scenario::{Interface, Node, NodeIndex, Role},
 };
 
 /// Which of a lab's ports is meant.
@@ -36,15 +43,20 @@ pub(crate) enum End {
     Guest(Wire),
     /// The built-in receiver.
     Observer(Box<Observer>),
+    /// A router or a real receiver in its namespace.
+    Veth(Box<Packets>),
 }
 
 /// Why a lab could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    #[error("`{0}` is a router, and the lab cannot build routers yet")]
-    Router(String),
-    #[error("`{node}` receives with `{program}`, and the lab cannot run programs yet")]
-    RealReceiver { node: String, program: String },
+    #[error("cannot build `{node}`")]
+    Namespace {
+        node: String,
+        source: NamespaceError,
+    },
+    #[error("cannot join the lab's namespaces")]
+    Hub(#[source] NamespaceError),
     #[error("cannot make the observer of `{name}`")]
     Observer { name: String, source: ObserverError },
     #[error("cannot make a wire for `{name}`")]
@@ -58,45 +70,77 @@ pub(crate) struct GuestNic {
     pub(crate) socket: UnixStream,
 }
 
-/// Frames that a guest did not take in time.
+/// Frames that were not taken in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Loss {
     /// The port's name.
     pub(crate) port: String,
     pub(crate) frames: u64,
+    way: &'static str,
+    because: &'static str,
 }
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} frames to `{}` were dropped, since its guest did not read them",
-            self.frames, self.port
+            "{} frames {} `{}` were dropped, since {}",
+            self.frames, self.way, self.port, self.because
         )
     }
 }
 
 impl End {
-    /// What stands at the end of a node's interface when its lab is built.
+    /// What stands at the end of a node's interface when its lab is built, where nothing lives in a namespace.
     pub(crate) fn of(node: &Node, interface: usize) -> Result<Self, BuildError> {
         let interface = &node.interfaces[interface];
-        let receiver = match &node.role {
-            Role::Sender(_) => return Ok(Self::Unplugged),
-            Role::Router => return Err(BuildError::Router(node.name.clone())),
-            Role::Receiver(receiver) => receiver,
+        let Role::Receiver(receiver) = &node.role else {
+            return Ok(Self::Unplugged);
         };
-        match &receiver.program {
-            Program::Real { name, .. } => Err(BuildError::RealReceiver {
-                node: node.name.clone(),
-                program: name.clone(),
+        Observer::new(interface, &receiver.ports)
+            .map(|observer| Self::Observer(Box::new(observer)))
+            .map_err(|source| BuildError::Observer {
+                name: name(node, interface),
+                source,
+            })
+    }
+
+    /// Takes the next frame that the node sends; nobody and the observer send none by themselves.
+    pub(crate) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Reading> {
+        match self {
+            Self::Guest(wire) => {
+                wire.poll_flush(context);
+                wire.poll_read(context)
+            }
+            Self::Veth(packets) => packets.poll_read(context).map(|read| match read {
+                Ok(frame) => Reading::Frame(frame),
+                Err(error) => Reading::Broken(WireError::Read(error)),
             }),
-            Program::Observer => Observer::new(interface, &receiver.ports)
-                .map(|observer| Self::Observer(Box::new(observer)))
-                .map_err(|source| BuildError::Observer {
-                    name: name(node, interface),
-                    source,
-                }),
+            Self::Unplugged | Self::Observer(_) => Poll::Pending,
         }
+    }
+
+    /// Who makes the frames that the node sends.
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Self::Guest(_) | Self::Unplugged => Origin::Guest,
+            Self::Observer(_) => Origin::Observer,
+            Self::Veth(_) => Origin::Machine,
+        }
+    }
+
+    /// The lab's end of the interface of a node that lives in a namespace.
+    pub(crate) fn veth(
+        node: &Node,
+        interface: usize,
+        socket: PacketSocket,
+    ) -> Result<Self, BuildError> {
+        Packets::new(socket)
+            .map(|packets| Self::Veth(Box::new(packets)))
+            .map_err(|source| BuildError::Wire {
+                name: name(node, &node.interfaces[interface]),
+                source,
+            })
     }
 }
 
@@ -124,25 +168,32 @@ impl Port {
         })
     }
 
-    /// Takes the guest's wire away, where there is one.
+    /// Takes the wire away, where there is one.
     pub(crate) fn unplug(&mut self) {
-        if let End::Guest(wire) = &self.end {
-            self.lost += wire.lost();
-            self.end = End::Unplugged;
+        match &self.end {
+            End::Guest(wire) => self.lost += wire.lost(),
+            End::Veth(packets) => self.lost += packets.lost(),
+            End::Unplugged | End::Observer(_) => return,
         }
+        self.end = End::Unplugged;
     }
 
-    /// What its guest did not take, if anything.
+    /// What was lost between it and the lab, if anything.
     pub(crate) fn loss(&self) -> Option<Loss> {
-        let live = if let End::Guest(wire) = &self.end {
-            wire.lost()
-        } else {
-            0
+        let (frames, way, because) = match &self.end {
+            End::Veth(packets) => (
+                packets.lost(),
+                "to or from",
+                "the kernel had no room for them",
+            ),
+            End::Guest(wire) => (self.lost + wire.lost(), "to", "its guest did not read them"),
+            End::Unplugged | End::Observer(_) => (self.lost, "to", "its guest did not read them"),
         };
-        let frames = self.lost + live;
         (frames > 0).then(|| Loss {
             port: self.name.clone(),
             frames,
+            way,
+            because,
         })
     }
 }

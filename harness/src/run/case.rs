@@ -17,6 +17,7 @@ use crate::{
         guest::Plan,
         interrupt::Interrupt,
         need,
+        privilege::Privilege,
         stage::Stage,
         targets::{is_wanted, wanted_name},
         trouble::{Failed, Trouble},
@@ -37,6 +38,7 @@ pub(crate) struct Setting {
     /// None boots every guest for real.
     pub(crate) templates: Option<Templates>,
     pub(crate) interrupt: Interrupt,
+    pub(crate) privilege: Privilege,
     /// Where recordings go.
     pub(crate) folder: PathBuf,
     /// Whether recordings of what passed are kept, too.
@@ -92,7 +94,7 @@ pub(crate) async fn run(
         notes: Vec::new(),
     };
     let mut leftovers = Vec::new();
-    match need::unmet(scenario, kernel) {
+    match need::unmet(scenario, kernel, &setting.privilege) {
         Err(error) => {
             report.outcome = Outcome::Error {
                 causes: causes(&error),

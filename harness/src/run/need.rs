@@ -7,16 +7,21 @@ use lastwords_vm::{
 
 use crate::{
     report::Outcome,
-    run::Error,
+    run::{Error, privilege::Privilege},
     scenario::{Action, Role, Scenario, Via, needs::KernelVersion, node::Program},
 };
 
 /// Why `scenario` cannot run on `kernel` here; none where it can.
-pub(crate) fn unmet(scenario: &Scenario, kernel: &Kernel) -> Result<Option<Outcome>, Error> {
+pub(crate) fn unmet(
+    scenario: &Scenario,
+    kernel: &Kernel,
+    privilege: &Privilege,
+) -> Result<Option<Outcome>, Error> {
     if let Some(reason) = kernel_cannot(scenario, kernel)? {
         return Ok(Some(Outcome::NotApplicable { reason }));
     }
-    Ok(machine_lacks(scenario).map(|reason| Outcome::Missing { reason }))
+    let missing = machine_lacks(scenario).or_else(|| withheld(scenario, privilege));
+    Ok(missing.map(|reason| Outcome::Missing { reason }))
 }
 
 /// How `kernel` has the module called `name`.
@@ -74,10 +79,6 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
 /// What this program does not do yet.
 fn later(scenario: &Scenario) -> Option<String> {
     scenario.nodes.iter().find_map(|node| match &node.role {
-        Role::Router => Some(format!(
-            "`{}` is a router, which no backend can build yet",
-            node.name
-        )),
         Role::Receiver(receiver) => match &receiver.program {
             Program::Observer => None,
             Program::Real { name, .. } => Some(format!(
@@ -85,8 +86,29 @@ fn later(scenario: &Scenario) -> Option<String> {
                 node.name
             )),
         },
+        Role::Router => Some(format!(
+            "`{}` is a router, which no backend can build yet",
+            node.name
+        )),
         Role::Sender(_) => None,
     })
+}
+
+/// What this machine does not let us make.
+fn withheld(scenario: &Scenario, privilege: &Privilege) -> Option<String> {
+    let node = scenario
+        .nodes
+        .iter()
+        .find(|node| node.lives_in_a_namespace())?;
+    let why = match privilege {
+        Privilege::Granted => return None,
+        Privilege::NotAsked => "nobody asked for them",
+        Privilege::Withheld(why) => why,
+    };
+    Some(format!(
+        "`{}` lives in network namespaces, which this machine withholds: {why}",
+        node.name
+    ))
 }
 
 fn machine_lacks(scenario: &Scenario) -> Option<String> {

@@ -126,4 +126,13 @@ impl Node {
             Role::Sender(_) | Role::Router => None,
         }
     }
+
+    /// Whether its network is a namespace of this machine: a router's, and a real program's.
+    pub(crate) fn lives_in_a_namespace(&self) -> bool {
+        match &self.role {
+            Role::Router => true,
+            Role::Receiver(receiver) => matches!(receiver.program, Program::Real { .. }),
+            Role::Sender(_) => false,
+        }
+    }
 }
