@@ -1,21 +1,29 @@
 //! Scenario files on disk: found, read, and turned into cases.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use annotate_snippets::Renderer;
 
-use crate::scenario::{self, Scenario};
+use crate::scenario::{self, Mistake, Scenario};
+
+/// How large a scenario file may be.
+const MOST_BYTES: u64 = 256 << 10;
+/// How many mistakes of one file are shown.
+const MOST_SHOWN: usize = 100;
 
 /// All cases of some paths, and what is wrong with some of their files.
 #[derive(Debug, Default)]
 pub(crate) struct Suite {
     /// In the order of the paths, files of a folder by name.
     pub(crate) scenarios: Vec<Scenario>,
-    /// Rendered mistakes, file by file.
+    /// Rendered mistakes, file by file; of each the first few.
     pub(crate) mistakes: Vec<String>,
+    /// How many mistakes there are in all.
+    pub(crate) count: usize,
     /// How many files were read.
     pub(crate) files: usize,
 }
@@ -32,6 +40,10 @@ pub(crate) enum SuiteError {
     },
     #[error("there is no scenario file (*.toml) in `{}`", .0.display())]
     Empty(PathBuf),
+    #[error("`{}` is neither a file nor a folder", .0.display())]
+    NoFile(PathBuf),
+    #[error("`{}` is larger than {} KiB, which no scenario is\n(split it up, or write `times`, `burst` or `matrix` for what repeats)", .0.display(), MOST_BYTES >> 10)]
+    TooLarge(PathBuf),
 }
 
 impl Suite {
@@ -59,32 +71,52 @@ impl Suite {
     }
 
     fn add(&mut self, path: &Path, name: &str, renderer: &Renderer) -> Result<(), SuiteError> {
-        let read = |source| SuiteError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let bytes = fs::read(path).map_err(read)?;
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                return Err(read(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    error.utf8_error(),
-                )));
-            }
-        };
+        let bytes = read(path)?;
         self.files += 1;
-        match scenario::parse(path, name, &text) {
+        let text = String::from_utf8_lossy(&bytes);
+        let parsed = match str::from_utf8(&bytes) {
+            Ok(text) => scenario::parse(path, name, text),
+            Err(error) => Err(vec![Mistake::of_encoding(error.valid_up_to())]),
+        };
+        match parsed {
             Ok(scenarios) => self.scenarios.extend(scenarios),
-            Err(mistakes) => {
-                let rendered = mistakes
-                    .iter()
-                    .map(|mistake| mistake.render(path, &text, renderer));
-                self.mistakes.extend(rendered);
-            }
+            Err(mistakes) => self.tell(&mistakes, path, &text, renderer),
         }
         Ok(())
     }
+
+    /// Renders the mistakes of one file; where there are very many, the first of them.
+    fn tell(&mut self, mistakes: &[Mistake], path: &Path, text: &str, renderer: &Renderer) {
+        self.count += mistakes.len();
+        let shown = mistakes.iter().take(MOST_SHOWN);
+        self.mistakes
+            .extend(shown.map(|mistake| mistake.render(path, text, renderer)));
+        if let Some(more) = mistakes.len().checked_sub(MOST_SHOWN + 1) {
+            let path = path.display();
+            self.mistakes
+                .push(format!("and {} more in {path}", more + 1));
+        }
+    }
+}
+
+/// The bytes of a file that can be a scenario. What is no file, like a pipe or a device, might never end.
+fn read(path: &Path) -> Result<Vec<u8>, SuiteError> {
+    let wrong = |source| SuiteError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    if !fs::metadata(path).map_err(wrong)?.is_file() {
+        return Err(SuiteError::NoFile(path.to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(wrong)?;
+    file.take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(wrong)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(SuiteError::TooLarge(path.to_owned()));
+    }
+    Ok(bytes)
 }
 
 /// All scenario files below `folder`, by name; what `.gitignore` leaves out is left out.

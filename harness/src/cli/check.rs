@@ -27,7 +27,7 @@ pub(crate) fn tell(suite: &Suite) -> Result<(), CommandError> {
     for mistake in &suite.mistakes {
         writeln!(out, "{mistake}\n").map_err(CommandError::Output)?;
     }
-    let count = suite.mistakes.len();
+    let count = suite.count;
     let mistakes = if count == 1 { "mistake" } else { "mistakes" };
     writeln!(out, "{count} {mistakes} in {} files", suite.files).map_err(CommandError::Output)
 }

@@ -21,6 +21,9 @@ pub(crate) struct Mistake {
     help: Option<String>,
 }
 
+/// How many mistakes of one case of a matrix are looked at.
+const MOST_OF_A_CASE: usize = 200;
+
 /// The mistakes of one file so far.
 #[derive(Debug)]
 pub(crate) struct Mistakes<'t> {
@@ -54,6 +57,13 @@ impl Mistake {
             Some(expected) => mistake.label(format!("expected {expected}")),
             None => mistake,
         }
+    }
+
+    /// A byte that is no text, at `offset` of what it was taken for.
+    pub(crate) fn of_encoding(offset: usize) -> Self {
+        let end = offset + char::REPLACEMENT_CHARACTER.len_utf8();
+        Self::at((offset..end).into(), "a byte that is no UTF-8")
+            .help("save the file in UTF-8, as TOML demands")
     }
 
     /// Says `label` beside the place.
@@ -170,9 +180,14 @@ impl<'t> Mistakes<'t> {
     /// Takes over those of one case of a matrix. `name` stands beside what not every case has.
     pub(crate) fn absorb(&mut self, cases: Vec<(String, Vec<Mistake>)>) {
         let total = cases.len();
+        if let [(_, _)] = cases.as_slice() {
+            return self
+                .found
+                .extend(cases.into_iter().flat_map(|(_, mistakes)| mistakes));
+        }
         let mut seen: Vec<(Mistake, Vec<String>)> = Vec::new();
         for (name, mistakes) in cases {
-            for mistake in mistakes {
+            for mistake in mistakes.into_iter().take(MOST_OF_A_CASE) {
                 match seen.iter_mut().find(|(known, _)| *known == mistake) {
                     Some((_, names)) if names.last() == Some(&name) => {}
                     Some((_, names)) => names.push(name.clone()),

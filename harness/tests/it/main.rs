@@ -6,6 +6,7 @@
 )]
 
 mod boot;
+mod check;
 mod death;
 mod exit;
 mod failing;
