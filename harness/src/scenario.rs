@@ -61,6 +61,12 @@ impl Scenario {
         &self.nodes[index.0]
     }
 
+    /// The senders on which programs run.
+    pub(crate) fn busy(&self) -> impl Iterator<Item = NodeIndex> {
+        let runs = |step: &&Step| matches!(step.action, Action::Run(_));
+        self.steps.iter().filter(runs).map(|step| step.on)
+    }
+
     /// The kernel modules that a guest must have: those of steps and needs, and netconsole where there is a target.
     pub(crate) fn modules(&self) -> BTreeSet<&str> {
         let steps = self.steps.iter().filter_map(|step| step.action.module());

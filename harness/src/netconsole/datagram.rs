@@ -35,12 +35,29 @@ pub(crate) struct Datagram<'frame> {
 /// Why a frame is no datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotUdp {
-    /// ARP, neighbour discovery and the like.
+    /// ARP, neighbour discovery and the like, and what programs send.
     #[error("not UDP")]
     Other,
+    /// Neither: nothing in a kernel under test sends it.
+    #[error("of a kind that no kernel sends by itself")]
+    Strange,
     /// It says that it is IP, and its headers are none.
     #[error("broken headers")]
     Broken,
+}
+
+impl NotUdp {
+    /// What a packet of another protocol is: a kernel resolves addresses, tells errors, joins groups.
+    fn of(protocol: IpNumber) -> Self {
+        match protocol {
+            IpNumber::ICMP
+            | IpNumber::IPV6_ICMP
+            | IpNumber::IGMP
+            | IpNumber::IPV6_HEADER_HOP_BY_HOP
+            | IpNumber::TCP => Self::Other,
+            _ => Self::Strange,
+        }
+    }
 }
 
 /// What is wrong with a datagram by itself.
@@ -68,6 +85,8 @@ pub(crate) enum Fault {
     },
     IpFragment,
     DontFragment,
+    /// The bit of IPv4's flags that is always clear.
+    ReservedFlag,
     IpOptions,
     /// Type of service, or IPv6's traffic class, is not 0.
     TrafficClass(u8),
@@ -87,6 +106,7 @@ impl Fault {
             Self::NoUdpChecksum
             | Self::IpFragment
             | Self::DontFragment
+            | Self::ReservedFlag
             | Self::IpOptions
             | Self::TrafficClass(_)
             | Self::FlowLabel(_)
@@ -118,6 +138,7 @@ impl fmt::Display for Fault {
             Self::DontFragment => {
                 f.write_str("the don't-fragment flag is set, netconsole leaves it clear")
             }
+            Self::ReservedFlag => f.write_str("the reserved flag is set, it must be clear"),
             Self::IpOptions => f.write_str("IP options, netconsole sends none"),
             Self::TrafficClass(is) => write!(f, "traffic class {is:#04x}, netconsole sends 0"),
             Self::FlowLabel(is) => write!(f, "flow label {is:#07x}, netconsole sends 0"),
@@ -134,7 +155,7 @@ const SHORTEST_FRAME: usize = 60;
 impl<'frame> Datagram<'frame> {
     /// Parses a frame. Total: any bytes give a datagram with its faults, or the reason why they are none.
     pub(crate) fn parse(frame: &'frame [u8]) -> Result<Self, NotUdp> {
-        let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| NotUdp::Other)?;
+        let ethernet = Ethernet2HeaderSlice::from_slice(frame).map_err(|_| NotUdp::Strange)?;
         let mut packet = &frame[ethernet.slice().len()..];
         let mut kind = ethernet.ether_type();
         let mut vlan = None;
@@ -147,7 +168,8 @@ impl<'frame> Datagram<'frame> {
         let mut datagram = match kind {
             EtherType::IPV4 => Self::parse_ipv4(packet),
             EtherType::IPV6 => Self::parse_ipv6(packet),
-            _ => Err(NotUdp::Other),
+            EtherType::ARP => Err(NotUdp::Other),
+            _ => Err(NotUdp::Strange),
         }?;
         datagram.source_mac = MacAddress(ethernet.source());
         datagram.destination_mac = MacAddress(ethernet.destination());
@@ -159,7 +181,7 @@ impl<'frame> Datagram<'frame> {
     fn parse_ipv4(packet: &'frame [u8]) -> Result<Self, NotUdp> {
         let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| NotUdp::Broken)?;
         if header.protocol() != IpNumber::UDP {
-            return Err(NotUdp::Other);
+            return Err(NotUdp::of(header.protocol()));
         }
         let mut faults = ipv4_faults(&header);
         let (says, holds) = (usize::from(header.total_len()), packet.len());
@@ -186,7 +208,7 @@ impl<'frame> Datagram<'frame> {
     fn parse_ipv6(packet: &'frame [u8]) -> Result<Self, NotUdp> {
         let header = Ipv6HeaderSlice::from_slice(packet).map_err(|_| NotUdp::Broken)?;
         if header.next_header() != IpNumber::UDP {
-            return Err(NotUdp::Other);
+            return Err(NotUdp::of(header.next_header()));
         }
         let mut faults = Vec::new();
         if header.traffic_class() != 0 {
@@ -296,6 +318,9 @@ fn ipv4_faults(header: &Ipv4HeaderSlice) -> Vec<Fault> {
     if header.dont_fragment() {
         faults.push(Fault::DontFragment);
     }
+    if bytes[6] & 0x80 != 0 {
+        faults.push(Fault::ReservedFlag);
+    }
     faults
 }
 
@@ -336,6 +361,14 @@ mod tests {
             frame[20] = 0;
             sum_up(&mut frame);
         }
+        frame
+    }
+
+    /// A packet of another protocol.
+    fn ipv4_of(protocol: u8) -> Vec<u8> {
+        let mut frame = ipv4(TEXT);
+        frame[23] = protocol;
+        sum_up(&mut frame);
         frame
     }
 
@@ -392,6 +425,7 @@ mod tests {
     #[case::type_of_service(|frame: &mut Vec<u8>| frame[15] = 0x10, Fault::TrafficClass(0x10))]
     #[case::more_fragments(|frame: &mut Vec<u8>| frame[20] = 0x20, Fault::IpFragment)]
     #[case::dont_fragment(|frame: &mut Vec<u8>| frame[20] = 0x40, Fault::DontFragment)]
+    #[case::reserved_flag(|frame: &mut Vec<u8>| frame[20] = 0x80, Fault::ReservedFlag)]
     #[case::ip_length(|frame: &mut Vec<u8>| frame[17] += 1, Fault::IpLength { says: 74, holds: 73 })]
     #[case::udp_length(|frame: &mut Vec<u8>| frame[39] -= 1, Fault::UdpLength { says: 52, holds: 53 })]
     #[case::no_udp_checksum(|frame: &mut Vec<u8>| frame[40..42].fill(0), Fault::NoUdpChecksum)]
@@ -461,7 +495,10 @@ mod tests {
 
     #[rstest]
     #[case::arp(&[&[0xff; 12], [8, 6].as_slice(), &[0; 28]].concat(), NotUdp::Other)]
-    #[case::short(&[0; 5], NotUdp::Other)]
+    #[case::short(&[0; 5], NotUdp::Strange)]
+    #[case::another_type(&[&[0xff; 12], [0x88, 0xb5].as_slice(), &[0; 28]].concat(), NotUdp::Strange)]
+    #[case::icmp(&ipv4_of(1), NotUdp::Other)]
+    #[case::another_protocol(&ipv4_of(253), NotUdp::Strange)]
     #[case::short_ip(&[&[0xff; 12], [8, 0].as_slice(), &[0x45; 5]].concat(), NotUdp::Broken)]
     fn tells_what_is_no_datagram(#[case] frame: &[u8], #[case] reason: NotUdp) {
         assert_eq!(Datagram::parse(frame), Err(reason));

@@ -94,6 +94,7 @@ impl<'scenario> Stage<'scenario> {
             token: token.clone(),
             nodes: scenario.nodes.clone(),
             releases: BTreeMap::new(),
+            busy: scenario.busy().collect(),
         };
         Self {
             scenario,

@@ -1,6 +1,11 @@
 //! A make-believe kernel for tests: prints records, and sends them as netconsole does.
 
-use std::{collections::BTreeMap, net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use etherparse::PacketBuilder;
 
@@ -88,6 +93,7 @@ impl Kernel {
             token: TOKEN.to_owned(),
             nodes,
             releases,
+            busy: BTreeSet::new(),
         });
         let mut kernel = Self {
             judge,

@@ -1,6 +1,9 @@
 //! What is known before the first frame: who stands where, and how frames come in.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::scenario::{Interface, Node, NodeIndex};
 
@@ -13,6 +16,8 @@ pub(crate) struct Scene {
     pub(crate) nodes: Vec<Node>,
     /// `uname -r` of each sender.
     pub(crate) releases: BTreeMap<NodeIndex, String>,
+    /// Senders on which the scenario runs programs: those may send what they like.
+    pub(crate) busy: BTreeSet<NodeIndex>,
 }
 
 /// A frame on a link.

@@ -11,7 +11,7 @@ use crate::{
     verdict::{
         finding::Kind,
         journey::Cause,
-        kernel::{Kernel, OTHER, absent, expect},
+        kernel::{BOX, Kernel, OTHER, TOKEN, absent, expect},
     },
 };
 
@@ -132,6 +132,7 @@ fn sum_up(frame: &mut [u8]) {
 #[case::time_to_live(|frame: &mut Vec<u8>| { frame[22] = 63; sum_up(frame); }, Kind::WrongHeader)]
 #[case::type_of_service(|frame: &mut Vec<u8>| { frame[15] = 4; sum_up(frame); }, Kind::WrongHeader)]
 #[case::dont_fragment(|frame: &mut Vec<u8>| { frame[20] = 0x40; sum_up(frame); }, Kind::WrongHeader)]
+#[case::reserved_flag(|frame: &mut Vec<u8>| { frame[20] = 0x80; sum_up(frame); }, Kind::WrongHeader)]
 #[case::no_udp_checksum(|frame: &mut Vec<u8>| frame[40..42].fill(0), Kind::WrongHeader)]
 #[case::trailing(|frame: &mut Vec<u8>| frame.extend([0; 30]), Kind::WrongHeader)]
 #[case::ip_checksum(|frame: &mut Vec<u8>| frame[24] ^= 1, Kind::Missing)]
@@ -231,8 +232,43 @@ fn notices_a_datagram_that_fits_no_target() {
     kernel.put(frame);
     check(&mut kernel, &expect(&["wanted"]), None);
     found(&mut kernel, &[Kind::Stray]);
+    assert_eq!(kernel.audit()[0].count, 1);
+    let frame = kernel.frame_of(&settings, b"what no program runs to send");
+    kernel.put(frame);
+    assert_eq!(kernel.audit()[0].count, 2);
+}
+
+#[test]
+fn a_program_on_a_sender_sends_what_it_likes() {
+    let mut kernel = Kernel::basic();
+    kernel.judge.scene.busy.extend([BOX]);
+    let settings = Settings {
+        remote_ip: "10.0.0.99".parse().unwrap(),
+        remote_port: 53,
+        local_port: 40_000,
+        ..kernel.targets[0].settings.clone()
+    };
     let frame = kernel.frame_of(&settings, b"what some program sends");
     kernel.put(frame);
+    kernel.print("wanted");
+    check(&mut kernel, &expect(&["wanted"]), None);
+    found(&mut kernel, &[]);
+}
+
+/// Frames that carry a line away beside the one that is judged.
+#[rstest]
+#[case::another_type(|frame: &mut Vec<u8>| { frame.splice(12..14, [0x88, 0xb5]); })]
+#[case::two_tags(|frame: &mut Vec<u8>| { frame.splice(12..12, [0x88, 0xa8, 0, 42]); })]
+#[case::another_protocol(|frame: &mut Vec<u8>| { frame[23] = 253; sum_up(frame); })]
+#[case::tcp_with_a_marker(|frame: &mut Vec<u8>| { frame[23] = 6; sum_up(frame); frame.extend(TOKEN.as_bytes()); })]
+fn notices_lines_that_leave_as_no_udp(#[case] change: fn(&mut Vec<u8>)) {
+    let mut kernel = Kernel::basic();
+    let settings = kernel.targets[0].settings.clone();
+    let mut frame = kernel.frame_of(&settings, b"[    1.000000] wanted\n");
+    change(&mut frame);
+    kernel.print("wanted");
+    kernel.put(frame);
+    check(&mut kernel, &expect(&["wanted"]), None);
     found(&mut kernel, &[Kind::Stray]);
 }
 

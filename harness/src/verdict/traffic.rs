@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    netconsole::{Datagram, Header, Message, datagram::NotUdp},
+    netconsole::{Datagram, Header, Message, datagram::NotUdp, escape::show_start},
     scenario::NodeIndex,
     verdict::{
         attribution::{Attribution, Form, Heading},
@@ -64,7 +64,7 @@ impl Traffic {
                 );
                 return self.find(Kind::WrongHeader, "broken", None, sentence, &[frame.number]);
             }
-            Err(NotUdp::Other | NotUdp::Broken) => return,
+            Err(not_udp) => return self.take_other(not_udp, frame, scene),
         };
         let probe = probe_number(&scene.token, datagram.payload);
         if probe.is_none() && !scene.is_sender(frame.from) {
@@ -80,6 +80,21 @@ impl Traffic {
                 );
                 self.find(Kind::Overflow, "flows", None, sentence, &[frame.number]);
             }
+        }
+    }
+
+    /// Takes a frame that is no datagram: a stray where it is a sender's, and of a kind that no kernel sends, or holds what
+    /// only the kernel's log has.
+    fn take_other(&mut self, not_udp: NotUdp, frame: &Frame, scene: &Scene) {
+        let token = scene.token.as_bytes();
+        let marked = || frame.bytes.windows(token.len()).any(|piece| piece == token);
+        if scene.is_sender(frame.from) && (not_udp == NotUdp::Strange || marked()) {
+            let sentence = format!(
+                "{} sent a frame that is no UDP: `{}`",
+                scene.name(frame.from),
+                show_start(&frame.bytes, 60)
+            );
+            self.find(Kind::Stray, "no UDP", None, sentence, &[frame.number]);
         }
     }
 
@@ -129,7 +144,8 @@ impl Traffic {
         let certain = attribution
             .as_ref()
             .is_some_and(|attribution| attribution.mismatches.len() <= 2);
-        if !certain && !looks_like_netconsole(datagram.payload) {
+        let may_be_a_programs = scene.busy.contains(&frame.from);
+        if !certain && may_be_a_programs && !looks_like_netconsole(datagram.payload) {
             return;
         }
         self.take_troubles(

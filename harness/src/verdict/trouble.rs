@@ -90,6 +90,7 @@ fn field(fault: Fault) -> &'static str {
         Fault::UdpLength { .. } => "UDP length",
         Fault::IpFragment => "IP fragment",
         Fault::DontFragment => "don't fragment",
+        Fault::ReservedFlag => "reserved flag",
         Fault::IpOptions => "IP options",
         Fault::TrafficClass(_) => "traffic class",
         Fault::FlowLabel(_) => "flow label",
