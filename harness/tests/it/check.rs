@@ -74,7 +74,7 @@ fn a_path_that_is_no_scenario_is_named(#[case] path: &str, #[case] sentence: &st
     mkfifo(&home.work().join("pipe.toml"), Mode::S_IRWXU).unwrap();
     symlink("loop.toml", home.work().join("loop.toml")).unwrap();
     let secret = home.scenario("secret", HELLO);
-    fs::set_permissions(secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(secret, fs::Permissions::from_mode(0o000)).unwrap();
     fs::create_dir(home.work().join("empty")).unwrap();
     let (_, errors) = said(&home.run(["check", path]).code(2));
     assert!(errors.contains(sentence), "{errors}");
