@@ -238,6 +238,32 @@ async fn the_observer_answers_arp(#[case] target: [u8; 4], #[case] answers: bool
     assert_eq!((&reply[..6], &reply[6..12]), (&mac(1)[..], &mac(2)[..]));
 }
 
+#[tokio::test]
+async fn the_observer_answers_echo() {
+    let (mut lab, mut guest) = pair();
+    // It must know whom to answer.
+    guest.send(&arp_request([10, 1, 0, 2]));
+    assert_eq!(frames(&mut lab).len(), 2);
+    guest.receive();
+    let mut request = Vec::new();
+    PacketBuilder::ethernet2(mac(1), mac(2))
+        .ipv4([10, 1, 0, 1], [10, 1, 0, 2], 64)
+        .icmpv4_echo_request(7, 8)
+        .write(&mut request, b"are you there?")
+        .unwrap();
+    guest.send(&request);
+    assert_eq!(frames(&mut lab).len(), 2);
+    let reply = guest.receive().expect("an answer");
+    assert_eq!((&reply[..6], &reply[6..12]), (&mac(1)[..], &mac(2)[..]));
+    assert_eq!(
+        (&reply[26..30], &reply[30..34]),
+        (&[10, 1, 0, 2][..], &[10, 1, 0, 1][..])
+    );
+    // An echo reply with the request's identifier, number and payload.
+    assert_eq!((reply[34], &reply[38..42]), (0, &[0, 7, 0, 8][..]));
+    assert_eq!(&reply[42..], b"are you there?");
+}
+
 #[rstest]
 #[case::global("fd00::2", true)]
 #[case::link_local("fe80::aff:fe01:2", true)]

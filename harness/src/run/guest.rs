@@ -1,6 +1,12 @@
 //! A sender as a guest: what is packed into it, and how it is started.
 
-use std::{collections::BTreeSet, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lastwords_vm::{
     boot::Boot,
@@ -17,7 +23,7 @@ use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     netconsole::MacAddress,
     run::{Error, case::Setting},
-    scenario::{Action, Node, NodeIndex, Scenario, node::Nic},
+    scenario::{Action, Node, NodeIndex, Scenario, node::Nic, step::Run},
 };
 
 /// Packed, where a kernel has them, for every guest: so that most scenarios share a template.
@@ -195,6 +201,10 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
     for run in programs(scenario, node) {
         initramfs.program(run)?;
     }
+    for (there, here) in files(scenario, node) {
+        let (mode, bytes) = read(&here).map_err(|source| Error::Folder { path: here, source })?;
+        initramfs.file(there, mode, bytes);
+    }
     let program = std::env::current_exe().map_err(|source| Error::Folder {
         path: "/proc/self/exe".into(),
         source,
@@ -204,15 +214,41 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
 
 /// The programs that the scenario runs on `node`: the commands, and what they need besides.
 fn programs<'scenario>(scenario: &'scenario Scenario, node: &Node) -> BTreeSet<&'scenario str> {
-    let runs = scenario
-        .steps
-        .iter()
-        .filter(|step| scenario.node(step.on).name == node.name);
-    let runs = runs.filter_map(|step| match &step.action {
-        Action::Run(run) => Some(run),
-        _ => None,
-    });
-    runs.flat_map(|run| run.command.first().into_iter().chain(&run.programs))
+    runs(scenario, node)
+        .flat_map(|run| run.command.first().into_iter().chain(&run.programs))
         .map(String::as_str)
         .collect()
+}
+
+/// The files that the scenario copies to `node`: where they go, and where they are.
+fn files<'scenario>(
+    scenario: &'scenario Scenario,
+    node: &Node,
+) -> BTreeMap<&'scenario str, PathBuf> {
+    let folder = scenario.path.parent().unwrap_or(Path::new(""));
+    runs(scenario, node)
+        .flat_map(|run| &run.files)
+        .map(|(there, here)| (there.as_str(), folder.join(here)))
+        .collect()
+}
+
+/// What runs on `node`.
+fn runs<'scenario>(
+    scenario: &'scenario Scenario,
+    node: &Node,
+) -> impl Iterator<Item = &'scenario Run> {
+    let steps = scenario
+        .steps
+        .iter()
+        .filter(move |step| scenario.node(step.on).name == node.name);
+    steps.filter_map(|step| match &step.action {
+        Action::Run(run) => Some(run),
+        _ => None,
+    })
+}
+
+/// A file's mode and content.
+fn read(path: &Path) -> io::Result<(u32, Vec<u8>)> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    Ok((mode, fs::read(path)?))
 }

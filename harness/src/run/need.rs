@@ -113,7 +113,7 @@ fn withheld(scenario: &Scenario, privilege: &Privilege) -> Option<String> {
 
 fn machine_lacks(scenario: &Scenario) -> Option<String> {
     let run = scenario.steps.iter().filter_map(|step| match &step.action {
-        Action::Run(run) => Some(&run.programs),
+        Action::Run(run) => Some(run.command.first().into_iter().chain(&run.programs)),
         _ => None,
     });
     let mut programs = scenario.needs.program.iter().chain(run.flatten());

@@ -395,7 +395,7 @@ fn what_is_replayed_counts_only_where_it_is_asked_for() {
 
 #[rstest]
 #[case::console_level(|kernel: &mut Kernel| kernel.set_console_level(4), Cause::ConsoleLevel, "its level 4 does not pass the console level 4")]
-#[case::never_printed(|kernel: &mut Kernel| { kernel.judge.log_is_complete(crate::verdict::kernel::BOX); }, Cause::NeverPrinted, "")]
+#[case::never_printed(|kernel: &mut Kernel| { kernel.judge.log_is_complete(BOX); }, Cause::NeverPrinted, "")]
 #[case::disabled(|kernel: &mut Kernel| kernel.set(0, |state| state.enabled = false), Cause::TargetDisabled, "target `target1` is disabled")]
 #[case::no_carrier(|kernel: &mut Kernel| kernel.set(0, |state| state.carries = false), Cause::NoCarrier, "box's eth0 is down or without carrier")]
 #[case::mac(|kernel: &mut Kernel| kernel.set(0, |state| state.settings.remote_mac = MacAddress([2, 0, 0, 0, 0, 3])), Cause::NotMyMac,
@@ -626,7 +626,7 @@ fn the_audit_notices_a_line_that_nobody_expects(
 
 #[rstest]
 #[case::level(|kernel: &mut Kernel| kernel.set_console_level(4))]
-#[case::unknown_level(|kernel: &mut Kernel| kernel.judge.console_level_is_unknown(crate::verdict::kernel::BOX))]
+#[case::unknown_level(|kernel: &mut Kernel| kernel.judge.console_level_is_unknown(BOX))]
 #[case::carrier(|kernel: &mut Kernel| {
     let state = kernel.targets[0].clone();
     kernel.judge.target(0, crate::verdict::TargetState { carries: false, ..state.clone() });
@@ -784,7 +784,7 @@ fn nothing_of_the_old_settings_may_come_once_the_target_was_quiet() {
 )]
 #[case::place(
     None,
-    Some(crate::verdict::kernel::BOX),
+    Some(BOX),
     Some(
         "`quiet` died at agent, expected box: agent does not take it: it does not listen on port 6667"
     )

@@ -13,6 +13,8 @@ mod failing;
 mod home;
 mod hostile;
 mod image;
+mod language;
+mod meaning;
 mod output;
 mod qemu;
 mod readme;
