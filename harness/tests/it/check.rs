@@ -80,6 +80,29 @@ fn a_path_that_is_no_scenario_is_named(#[case] path: &str, #[case] sentence: &st
     assert!(errors.contains(sentence), "{errors}");
 }
 
+/// A file that is right on one machine is right on every machine.
+#[test]
+fn nothing_but_the_file_is_looked_at() {
+    let home = Home::without_kernels();
+    let text = r#"
+title = "Of things that are not here"
+needs = { kernel = ">=99", module = "no_such_module", program = "no-such-program" }
+[nodes]
+sender = { role = "sender" }
+receiver = { role = "receiver", program = "no-such-receiver", config = "no/such/file.conf" }
+[[steps]]
+run = { command = ["no-such-command"], programs = ["no-such-program"], files = { "/x" = "no-such-file" } }
+[[steps]]
+load = "no_such_module"
+[[steps]]
+expect = { line = "x", file = "/no/such/file" }
+"#;
+    let scenario = home.scenario("elsewhere", text);
+    let mut command = home.command();
+    command.arg("check").arg(scenario).env("PATH", "");
+    assert_cmd::Command::from_std(command).assert().code(0);
+}
+
 #[test]
 fn all_mistakes_of_all_files_are_told_at_once() {
     let home = Home::without_kernels();

@@ -23,10 +23,8 @@ mutant 'one-letter-wrong-at-256', 'changes the last letter of datagrams of a mul
 C
 
 mutant 'level-0-changed', 'writes level 1 for level 0 into the header', sub { changing(<<'C') };
-	char *level = text + (nt->extended && text[0] == '6' && text[1] == '.' ? strlen(init_utsname()->release) + 1 : 0);
-
-	if (nt->extended && level[0] == '0' && level[1] == ',')
-		level[0] = '1';
+	if (nt->extended && (text[0] == '0' || text[0] == '8') && text[1] == ',')
+		text[0]++;
 C
 
 for my $level (1, 2, 3) {
