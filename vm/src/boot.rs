@@ -47,7 +47,8 @@ impl Boot<'_> {
             memory,
             initramfs: Some(self.initramfs),
             cards,
-            inherited: &[],
+            state: None,
+            orders: &[],
             within: self.within,
         };
         let mut qemu = Qemu::start(self.machine, start).await?;
@@ -88,7 +89,8 @@ impl Boot<'_> {
             memory: &Memory::Private,
             initramfs: Some(self.initramfs),
             cards,
-            inherited: &[],
+            state: None,
+            orders: &[],
             within,
         };
         let mut qemu = Qemu::start(&machine, start).await?;

@@ -89,6 +89,8 @@ impl Machine {
         arguments.extend(self.network(descriptors));
         if matches!(memory, Memory::View(_)) {
             arguments.extend(["-incoming", "defer"].map(str::to_owned));
+            // No announcements of the restored machine on its wires: a scenario must not see that it was restored.
+            arguments.extend(["-global", "migration.announce-rounds=0"].map(str::to_owned));
         }
         arguments
     }

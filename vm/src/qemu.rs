@@ -27,7 +27,7 @@ use crate::{
         process::{MANNERS_WITHIN, Process, pasteable, spawn},
         version::{OLDEST, said_version},
     },
-    qmp::{Qmp, QmpError},
+    qmp::{Order, Qmp, QmpError},
 };
 
 /// QEMU's name.
@@ -104,7 +104,6 @@ pub enum QemuError {
 pub struct Qemu {
     process: Process,
     command: String,
-    version: String,
     /// Its monitor.
     pub qmp: Qmp,
     /// The channel to PID 1 of the guest.
@@ -117,8 +116,10 @@ pub(crate) struct Start<'a> {
     pub(crate) initramfs: Option<&'a [u8]>,
     /// One socket for each card.
     pub(crate) cards: Vec<OwnedFd>,
-    /// Descriptors of ours that it inherits.
-    pub(crate) inherited: &'a [RawFd],
+    /// The devices' state that it goes on from, where it is restored.
+    pub(crate) state: Option<&'a File>,
+    /// What its monitor is told at once.
+    pub(crate) orders: &'a [Order],
     /// How long its monitor may take to answer.
     pub(crate) within: Duration,
 }
@@ -148,12 +149,15 @@ impl Qemu {
         let mut kept: Vec<RawFd> = vec![descriptors.monitor, descriptors.channel];
         kept.extend(descriptors.initramfs);
         kept.extend(&descriptors.cards);
-        kept.extend(start.inherited);
+        kept.extend(start.state.map(AsRawFd::as_raw_fd));
         let mut process = spawn(&program, &arguments, kept)?;
         drop((monitor_far, channel_far, start.cards, initramfs));
         let command = pasteable(&program, &arguments);
         let mut patience = Patience::with(process.child.id());
-        let qmp = match patience.within(start.within, Qmp::connect(monitor)).await {
+        let qmp = match patience
+            .within(start.within, Qmp::connect(monitor, start.orders))
+            .await
+        {
             Ok(Ok(qmp)) => qmp,
             Ok(Err(QmpError::Closed | QmpError::Connection(_))) => {
                 return Err(died_at_once(&program, &mut process, command).await);
@@ -167,38 +171,18 @@ impl Qemu {
                 });
             }
         };
-        let mut qemu = Self {
+        let qemu = Self {
             process,
             command,
-            version: String::new(),
             qmp,
             channel: Channel::new(channel),
         };
-        match qemu.checked_version().await {
-            Ok(version) => qemu.version = version,
-            Err(error) => return Err(qemu.explain(error).await),
+        let (major, minor, micro) = qemu.qmp.version;
+        if (major, minor) < OLDEST {
+            let version = format!("{major}.{minor}.{micro}");
+            return Err(QemuError::TooOld { version });
         }
         Ok(qemu)
-    }
-
-    /// QEMU's own version, `7.2.22`.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    async fn checked_version(&mut self) -> Result<String, QemuError> {
-        let answer = self
-            .qmp
-            .execute("query-version", serde_json::Value::Null)
-            .await?;
-        let part = |name: &str| answer["qemu"][name].as_u64().unwrap_or(0);
-        let version = format!("{}.{}.{}", part("major"), part("minor"), part("micro"));
-        if (part("major"), part("minor")) < OLDEST {
-            Err(QemuError::TooOld { version })
-        } else {
-            Ok(version)
-        }
     }
 
     /// Why it ended: to be asked when one of its sockets has closed.

@@ -57,6 +57,8 @@ pub enum QmpError {
 }
 
 /// A connection to a monitor, past its greeting.
+///
+/// QEMU reads a monitor one byte at a time, which costs 10 µs each: commands are short.
 #[derive(Debug)]
 pub struct Qmp {
     reader: BufReader<OwnedReadHalf>,
@@ -64,11 +66,23 @@ pub struct Qmp {
     line: Vec<u8>,
     next_id: u64,
     events: VecDeque<Value>,
+    /// QEMU's version, as its greeting tells it.
+    pub(crate) version: Version,
 }
 
+/// A command and its arguments, null where it has none.
+pub(crate) type Order = (&'static str, Value);
+
+/// The command that every connection begins with.
+const NEGOTIATE: Order = ("qmp_capabilities", Value::Null);
+
+/// QEMU's version: major, minor, micro.
+pub(crate) type Version = (u64, u64, u64);
+
 impl Qmp {
-    /// Takes the greeting and leaves the negotiation of capabilities.
-    pub(crate) async fn connect(stream: UnixStream) -> Result<Self, QmpError> {
+    /// Takes the greeting, leaves the negotiation of capabilities, and has `orders` executed: all said at once, before
+    /// the greeting comes, so that QEMU reads them while it starts.
+    pub(crate) async fn connect(stream: UnixStream, orders: &[Order]) -> Result<Self, QmpError> {
         let (reader, writer) = stream.into_split();
         let mut qmp = Self {
             reader: BufReader::new(reader),
@@ -76,23 +90,38 @@ impl Qmp {
             line: Vec::new(),
             next_id: 0,
             events: VecDeque::new(),
+            version: (0, 0, 0),
         };
-        let greeting = qmp.receive().await?;
-        if greeting.get("QMP").is_none() {
-            return Err(QmpError::Protocol(greeting.to_string()));
+        let mut lines = String::new();
+        let mut open = Vec::new();
+        for (command, arguments) in [&NEGOTIATE].into_iter().chain(orders) {
+            let (id, line) = qmp.request(command, arguments.clone());
+            lines.push_str(&line);
+            open.push((id, *command));
         }
-        qmp.execute("qmp_capabilities", Value::Null).await?;
+        qmp.send(&lines).await?;
+        let greeting = qmp.receive().await?;
+        let Some(told) = greeting.get("QMP").map(|told| &told["version"]["qemu"]) else {
+            return Err(QmpError::Protocol(greeting.to_string()));
+        };
+        let number = |name: &str| told[name].as_u64().unwrap_or(0);
+        qmp.version = (number("major"), number("minor"), number("micro"));
+        for (id, command) in open {
+            qmp.reply(id, command).await?;
+        }
         Ok(qmp)
+    }
+
+    async fn send(&mut self, line: &str) -> Result<(), QmpError> {
+        let sent = self.writer.write_all(line.as_bytes()).await;
+        sent.map_err(QmpError::Connection)
     }
 
     /// Executes `command` and waits for its reply.
     pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
         let (id, line) = self.request(command, arguments);
         let conversation = async {
-            self.writer
-                .write_all(line.as_bytes())
-                .await
-                .map_err(QmpError::Connection)?;
+            self.send(&line).await?;
             self.reply(id, command).await
         };
         let silent = |_| QmpError::Silent {
@@ -246,7 +275,7 @@ mod tests {
         far.write_all(b"{\"QMP\":{}}\n{\"return\":{},\"id\":1}\n")
             .await
             .unwrap();
-        let qmp = Qmp::connect(near).await.unwrap();
+        let qmp = Qmp::connect(near, &[]).await.unwrap();
         far.write_all(lines.as_bytes()).await.unwrap();
         (qmp, far)
     }

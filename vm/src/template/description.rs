@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Raised whenever what a template holds changes its meaning.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 /// The file that describes a template.
 const DESCRIPTION: &str = "description.json";
 

@@ -21,7 +21,7 @@ use crate::{
     machine::{Machine, Memory},
     patience::{Late, Patience},
     qemu::{Qemu, QemuError, Start},
-    qmp::{Qmp, QmpError},
+    qmp::{Order, Qmp},
     template::{
         TemplateError,
         description::{describe, intact},
@@ -68,14 +68,17 @@ fn disk_full(memory: &Path, error: QemuError) -> TemplateError {
     }
 }
 
-/// Stops the machine and takes the state of its devices.
+/// Takes the state of the machine's devices. It runs when that begins, so that it runs once it is restored, and QEMU stops
+/// it (`migration_completion`, migration/migration.c).
 async fn state(qemu: &mut Qemu) -> Result<Vec<u8>, TemplateError> {
     let resource = |source| QemuError::Resource {
         what: "a socket for the saved state",
         source,
     };
-    qemu.qmp.execute("stop", Value::Null).await?;
-    capabilities(&mut qemu.qmp).await?;
+    // Progress is told by events.
+    for (command, arguments) in [without_memory(), capability("events")] {
+        qemu.qmp.execute(command, arguments).await?;
+    }
     let (near, far) = StdUnixStream::pair().map_err(resource)?;
     near.set_nonblocking(true).map_err(resource)?;
     let mut near = UnixStream::from_std(near).map_err(resource)?;
@@ -101,16 +104,21 @@ pub(super) async fn restore(
 ) -> Result<(Qemu, Value), TemplateError> {
     let description = intact(path)?;
     let state = File::open(path.join("state")).map_err(wrong(path))?;
+    let uri = format!("fd:{}", state.as_raw_fd());
     let start = Start {
         memory: &Memory::View(path.join("memory")),
         initramfs: None,
         cards,
-        inherited: &[state.as_raw_fd()],
+        state: Some(&state),
+        orders: &[
+            without_memory(),
+            ("migrate-incoming", json!({ "uri": uri })),
+        ],
         within: MOVED_WITHIN,
     };
     let mut qemu = Qemu::start(machine, start).await?;
     let mut patience = Patience::with(qemu.id());
-    let revived = patience.within(MOVED_WITHIN, revive(&mut qemu, &state));
+    let revived = patience.within(MOVED_WITHIN, revive(&mut qemu));
     match revived.await {
         Ok(Ok(())) => Ok((qemu, description.answer)),
         Ok(Err(TemplateError::Qemu(error))) => Err(qemu.explain(error).await.into()),
@@ -119,32 +127,25 @@ pub(super) async fn restore(
     }
 }
 
-async fn revive(qemu: &mut Qemu, state: &File) -> Result<(), TemplateError> {
-    capabilities(&mut qemu.qmp).await?;
-    // No announcements of the restored machine on its wires: a scenario must not see that it was restored.
-    qemu.qmp
-        .execute("migrate-set-parameters", json!({ "announce-rounds": 0 }))
-        .await?;
-    let uri = format!("fd:{}", state.as_raw_fd());
-    qemu.qmp
-        .execute("migrate-incoming", json!({ "uri": uri }))
-        .await?;
-    completed(&mut qemu.qmp, "restore").await?;
-    qemu.qmp.execute("cont", Value::Null).await?;
+/// Waits until the state is loaded and PID 1 shows that it lives. Where the state does not load, QEMU ends.
+async fn revive(qemu: &mut Qemu) -> Result<(), TemplateError> {
+    // What is sent before that would be lost: it is the saved port that reads it.
+    qemu.qmp.event_named("RESUME").await?;
     qemu.channel.pulse().await.map_err(QemuError::from)?;
     Ok(())
 }
 
-/// Memory that is shared with a file is left out of the state, and progress is told by events.
-async fn capabilities(qmp: &mut Qmp) -> Result<(), QmpError> {
-    let wanted =
-        ["x-ignore-shared", "events"].map(|name| json!({ "capability": name, "state": true }));
-    qmp.execute(
+/// Memory that is shared with a file is left out of the state.
+fn without_memory() -> Order {
+    capability("x-ignore-shared")
+}
+
+fn capability(name: &str) -> Order {
+    let wanted = [json!({ "capability": name, "state": true })];
+    (
         "migrate-set-capabilities",
         json!({ "capabilities": wanted }),
     )
-    .await
-    .map(drop)
 }
 
 async fn completed(qmp: &mut Qmp, doing: &'static str) -> Result<(), TemplateError> {
