@@ -9,6 +9,7 @@ pub(crate) mod interrupt;
 pub(crate) mod kept;
 pub(crate) mod memory;
 pub(crate) mod need;
+pub(crate) mod preparation;
 pub(crate) mod privilege;
 pub(crate) mod schedule;
 pub(crate) mod stage;

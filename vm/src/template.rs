@@ -54,6 +54,9 @@ pub enum TemplateError {
         /// QEMU's words.
         reason: String,
     },
+    /// What every guest of a template would lack.
+    #[error("the guest refused what it was asked before it could be saved: {0}")]
+    Refused(String),
     /// The template's files are not what was written.
     #[error("the template is torn: {0}")]
     Torn(String),

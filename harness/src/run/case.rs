@@ -9,7 +9,7 @@ use std::{
 use lastwords_vm::{kernel::Kernel, machine::Accelerator, modules::Presence, template::Templates};
 
 use crate::{
-    kernel::{Answer, Refusal, Request},
+    kernel::Refusal,
     lab::Lab,
     report::{CaseReport, Outcome, Timing},
     run::{
@@ -17,17 +17,15 @@ use crate::{
         guest::Plan,
         interrupt::Interrupt,
         need,
+        preparation::{prepare, senders},
         privilege::Privilege,
         stage::Stage,
         targets::{is_wanted, wanted_name},
         trouble::{Failed, Trouble},
         turn::Turn,
     },
-    scenario::{Action, Node, NodeIndex, Scenario, Step},
+    scenario::{Action, Scenario, Step},
 };
-
-/// The time that a guest has for what prepares a scenario.
-const PREPARE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What all cases of a run share.
 #[derive(Clone)]
@@ -184,13 +182,6 @@ async fn build<'scenario>(
     Ok(stage)
 }
 
-fn senders(scenario: &Scenario) -> impl Iterator<Item = (NodeIndex, &Node)> {
-    let nodes = scenario.nodes.iter().enumerate();
-    nodes
-        .map(|(index, node)| (NodeIndex(index), node))
-        .filter(|(_, node)| node.sender().is_some())
-}
-
 /// A step that was being done when trouble came.
 pub(crate) struct Interrupted<'scenario> {
     pub(crate) step: Option<&'scenario Step>,
@@ -224,54 +215,6 @@ async fn play<'scenario>(
         })?;
     }
     clock.time("audit", stage.audit()).await.map_err(before)
-}
-
-/// Gives the senders their settings and addresses.
-async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
-    let scenario = stage.scenario;
-    for (index, node) in senders(scenario) {
-        let sysctl = node.sender().into_iter().flat_map(|sender| &sender.sysctl);
-        let mut requests: Vec<Request> = sysctl
-            .map(|(name, value)| Request::Write {
-                path: format!("/proc/sys/{}", name.replace('.', "/")),
-                // As sysctl writes it: `kernel.printk_devkmsg` takes no word without its newline.
-                text: format!("{value}\n"),
-            })
-            .collect();
-        requests.extend(node.interfaces.iter().map(|interface| Request::Interface {
-            name: interface.name.clone(),
-            mac: interface.mac,
-            addresses: interface.addresses.clone(),
-        }));
-        requests.push(Request::Read {
-            path: "/proc/sys/kernel/printk".to_owned(),
-        });
-        let prepared = stage
-            .ask(index, &Request::Batch(requests), PREPARE_WITHIN)
-            .await?;
-        let prepared = prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?;
-        if let Some(level) = console_level(&prepared) {
-            stage.judge.console_level(index, level);
-        }
-    }
-    Ok(())
-}
-
-/// The console level in the last answer, the first of four numbers (`Documentation/admin-guide/sysctl/kernel.rst`).
-fn console_level(prepared: &Answer) -> Option<u8> {
-    let Answer::Batch(answers) = prepared else {
-        return None;
-    };
-    match answers.last()? {
-        Answer::Text(text) => text.split_whitespace().next()?.parse().ok(),
-        Answer::Done
-        | Answer::Facts { .. }
-        | Answer::Loaded(_)
-        | Answer::NextHop(_)
-        | Answer::Log { .. }
-        | Answer::Ran(_)
-        | Answer::Batch(_) => None,
-    }
 }
 
 /// One step, and whether it fails as it should.

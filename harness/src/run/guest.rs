@@ -22,7 +22,7 @@ use lastwords_vm::{
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     netconsole::MacAddress,
-    run::{Error, case::Setting},
+    run::{Error, case::Setting, preparation},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic, step::Run},
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct Guest {
     pub(crate) release: String,
     /// The kernel log up to the moment at which the guest was ready.
     pub(crate) boot_log: Vec<String>,
+    /// The answer to what [`preparation`] asks, where that was asked before the guest was ready.
+    pub(crate) prepared: Option<Answer>,
     /// Why a template had to be made again.
     pub(crate) renewed: Option<String>,
     _template: Option<Entry>,
@@ -45,6 +47,7 @@ pub(crate) struct Guest {
 /// What a guest is started with: the same for all runs of a scenario on a kernel.
 pub(crate) struct Plan {
     machine: Machine,
+    prelude: Request,
     initramfs: Vec<u8>,
     within: Duration,
 }
@@ -74,8 +77,12 @@ impl Plan {
             cards: cards.collect(),
             accelerator: setting.accelerator,
         };
+        let mut prelude = vec![Request::Facts];
+        prelude.extend(preparation::is_usual(node).then(|| preparation::request(node)));
+        prelude.push(Request::ReadLog);
         Ok(Self {
             machine,
+            prelude: Request::Batch(prelude),
             initramfs: initramfs(scenario, node, kernel)?,
             within: setting.boot_within,
         })
@@ -88,9 +95,8 @@ impl Plan {
         cards: Vec<OwnedFd>,
         templates: Option<&Templates>,
     ) -> Result<Guest, Error> {
-        let prelude = Request::Batch(vec![Request::Facts, Request::ReadLog]);
-        let prelude =
-            serde_json::to_value(&prelude).map_err(|error| Error::Answer(error.to_string()))?;
+        let prelude = serde_json::to_value(&self.prelude)
+            .map_err(|error| Error::Answer(error.to_string()))?;
         let boot = Boot {
             machine: &self.machine,
             initramfs: &self.initramfs,
@@ -107,30 +113,36 @@ impl Plan {
                 (qemu, answer, None, None)
             }
         };
-        let (release, boot_log) = introduction(answer)?;
+        let (release, prepared, boot_log) = introduction(answer)?;
         Ok(Guest {
             node,
             qemu,
             release,
             boot_log,
+            prepared,
             renewed,
             _template: template,
         })
     }
 }
 
-/// The answer to the prelude: the release and the log of the boot.
-fn introduction(answer: serde_json::Value) -> Result<(String, Vec<String>), Error> {
+/// The answer to the prelude: the release, what came of the preparation if that was part of it, and the log of the boot.
+type Introduction = (String, Option<Answer>, Vec<String>);
+
+fn introduction(answer: serde_json::Value) -> Result<Introduction, Error> {
     let wrong = |answer: &dyn std::fmt::Debug| Error::Answer(format!("{answer:?}"));
     let answer: Result<Answer, Refusal> =
         serde_json::from_value(answer).map_err(|error| wrong(&error))?;
     match answer.map_err(Error::Sender)? {
-        Answer::Batch(answers) => match <[Answer; 2]>::try_from(answers) {
-            Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => {
-                Ok((release, records))
+        Answer::Batch(mut answers) => {
+            let prepared = (answers.len() == 3).then(|| answers.remove(1));
+            match <[Answer; 2]>::try_from(answers) {
+                Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => {
+                    Ok((release, prepared, records))
+                }
+                other => Err(wrong(&other)),
             }
-            other => Err(wrong(&other)),
-        },
+        }
         other => Err(wrong(&other)),
     }
 }

@@ -39,6 +39,10 @@ pub(super) async fn save(boot: &Boot<'_>, folder: &Path) -> Result<(), TemplateE
     let shared = Memory::Shared(memory.clone());
     let booted = boot.on(&shared, cards).await;
     let (mut qemu, answer) = booted.map_err(|error| disk_full(&memory, error))?;
+    // PID 1 answers with a result.
+    if let Some(refusal) = answer.get("Err") {
+        return Err(TemplateError::Refused(refusal.to_string()));
+    }
     let mut patience = Patience::with(qemu.id());
     let state = match patience.within(MOVED_WITHIN, state(&mut qemu)).await {
         Ok(Ok(state)) => state,
