@@ -4,6 +4,8 @@ mod check;
 mod fetch;
 mod param;
 mod run;
+mod schedule;
+mod watch;
 
 use std::{
     io::{self, Write},
@@ -20,6 +22,7 @@ use crate::{
     report::Exit,
     scenario::schema::{self, Draft},
     suite::SuiteError,
+    watch::WatchError,
 };
 
 /// Proves that a kernel's last words reach another machine.
@@ -101,6 +104,11 @@ pub(crate) struct RunArguments {
     /// Stops after the first failure
     #[arg(long)]
     pub(crate) fail_fast: bool,
+    /// Runs again what changes, as soon as it does: a scenario, a file that it names, a module, a kernel image
+    ///
+    /// Ctrl-C ends it; the exit code is that of the last run.
+    #[arg(long)]
+    pub(crate) watch: bool,
     /// Leaves recordings and report.json in this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -228,6 +236,8 @@ pub(crate) enum CommandError {
     Param(#[from] param::ParamError),
     #[error("the folder `{}` cannot be made", .path.display())]
     Folder { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Watch(#[from] WatchError),
     #[error("the program's runtime cannot be started")]
     Runtime(#[source] io::Error),
     #[error("results cannot be written")]
@@ -245,6 +255,7 @@ impl CommandError {
             Self::Vm(_)
             | Self::Qemu(_)
             | Self::Folder { .. }
+            | Self::Watch(_)
             | Self::Runtime(_)
             | Self::Output(_) => Exit::NoVerdict,
         }

@@ -10,6 +10,7 @@ mod run;
 mod scenario;
 mod suite;
 mod verdict;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -9,6 +9,7 @@ pub(crate) mod interrupt;
 pub(crate) mod kept;
 pub(crate) mod memory;
 pub(crate) mod need;
+pub(crate) mod pool;
 pub(crate) mod preparation;
 pub(crate) mod privilege;
 pub(crate) mod schedule;
@@ -94,7 +95,10 @@ pub(crate) async fn run(
         schedule.times.of(&scenario.name, &kernel.name)
     };
     let starts = schedule::starts(&jobs, schedule.order, last);
-    let turns = Turns::new(usize::try_from(schedule.jobs.get()).unwrap_or(1));
+    let turns = Turns::new(
+        usize::try_from(schedule.jobs.get()).unwrap_or(1),
+        setting.interrupt.clone(),
+    );
     let cases = Cases {
         scenarios,
         kernels,
@@ -124,7 +128,7 @@ impl Cases<'_> {
     async fn play(self, jobs: &[Job], starts: &[usize]) -> Vec<Finished> {
         let side_by_side = usize::try_from(self.schedule.jobs.get()).unwrap_or(1);
         let starts = stream::iter(starts);
-        let starts = starts.take_while(|_| ready(!self.is_enough()));
+        let starts = starts.take_while(|_| ready(!self.turns.is_enough()));
         let playing =
             starts.map(|place| async move { (*place, self.with_retries(jobs[*place]).await) });
         let mut playing =
@@ -151,10 +155,6 @@ impl Cases<'_> {
             told.push(finished);
         }
         told
-    }
-
-    fn is_enough(&self) -> bool {
-        self.turns.is_enough() || self.setting.interrupt.has_come()
     }
 
     fn has_failed(&self, finished: &Finished) -> bool {

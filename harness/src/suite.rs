@@ -119,6 +119,26 @@ fn read(path: &Path) -> Result<Vec<u8>, SuiteError> {
     Ok(bytes)
 }
 
+/// The scenario files that [`Suite::read`] would read of `paths`, as far as they can be found.
+pub(crate) fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let found = paths.iter().map(|path| {
+        if path.is_dir() {
+            files_below(path).unwrap_or_default()
+        } else {
+            vec![path.clone()]
+        }
+    });
+    found.flatten().collect()
+}
+
+/// The folders among `paths`, and all below them.
+pub(crate) fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let folders = paths.iter().filter(|path| path.is_dir());
+    let below = folders.flat_map(|folder| ignore::WalkBuilder::new(folder).build().flatten());
+    let found = below.map(ignore::DirEntry::into_path);
+    found.filter(|path| path.is_dir()).collect()
+}
+
 /// All scenario files below `folder`, by name; what `.gitignore` leaves out is left out.
 fn files_below(folder: &Path) -> Result<Vec<PathBuf>, SuiteError> {
     let wrong = |source| SuiteError::Search {

@@ -2,108 +2,173 @@
 
 use std::{
     cell::RefCell,
-    env, fs,
-    hash::{BuildHasher, Hasher, RandomState},
+    fs,
+    future::Future,
     io::{self, Write},
-    num::NonZeroU32,
     path::PathBuf,
 };
 
-use lastwords_vm::{accelerator, cache::Cache, kernel::Kernel, qemu, template::Templates};
+use lastwords_vm::{
+    accelerator,
+    cache::{Cache, Shelf, prune::Limits},
+    kernel::Kernel,
+    machine::Accelerator,
+    qemu,
+    template::Templates,
+};
 
 use crate::{
-    cli::{CommandError, Flaky, OutputFormat, RunArguments, check, fetch, renderer},
+    cli::{
+        CommandError, OutputFormat, RunArguments, check, fetch, renderer,
+        schedule::{remember, schedule},
+        watch,
+    },
     report::{
-        Demands, Exit, FlakyCases, Format, MissingNeeds, Outcome, Progress, RunReport,
+        Demands, Exit, Format, Progress, RunReport,
         human::{Human, Show},
         json::Json,
         tap::Tap,
         text,
     },
     run::{
-        self, Audience, Schedule,
+        self, Audience,
         case::{Finished, Setting},
         interrupt::Interrupt,
-        memory,
+        pool::Pool,
         privilege::Privilege,
-        schedule::{self, Order},
+        schedule::Order,
         times::Times,
     },
     scenario::Scenario,
     suite::Suite,
 };
 
-/// Set in CI: what this machine lacks is a failure there.
-const NO_SKIP: &str = "LASTWORDS_NO_SKIP";
 /// How many runs' recordings stay in the cache, where no folder was named.
 const KEPT_RUNS: usize = 20;
 
+/// What runs need of this machine.
+pub(super) struct Machine {
+    pub(super) cache: Cache,
+    accelerator: Accelerator,
+    privilege: Privilege,
+}
+
 /// Runs what the arguments say.
 pub(crate) fn run(arguments: &RunArguments) -> Result<Exit, CommandError> {
+    if arguments.watch {
+        return run_and_watch(arguments);
+    }
     let suite = Suite::read(&arguments.paths, &renderer())?;
     if !suite.mistakes.is_empty() {
         check::tell(&suite)?;
         return Ok(Exit::Usage);
     }
     let scenarios = filtered(suite.scenarios, arguments.filter.as_deref())?;
-    // Found before anything is fetched: without QEMU nothing can run.
+    let cache = cache()?;
+    let kernels = kernels(arguments, &cache)?;
+    let machine = machine(cache, &scenarios)?;
+    live(async {
+        let setting = setting(arguments, &machine)?;
+        let exit = execute(arguments, (&scenarios, &kernels), &setting, &machine.cache).await;
+        // Kernels and templates that were used just now are the latest of all, so others go before them.
+        prune(&machine.cache);
+        exit
+    })
+}
+
+fn run_and_watch(arguments: &RunArguments) -> Result<Exit, CommandError> {
+    let cache = cache()?;
+    // What cannot be read now may be right after the next change; it is told by those who watch.
+    let kernels = kernels(arguments, &cache).unwrap_or_default();
+    let suite = Suite::read(&arguments.paths, &renderer());
+    let scenarios = suite.map(|suite| suite.scenarios).unwrap_or_default();
+    let machine = machine(cache, &scenarios)?;
+    live(watch::watch(arguments, &machine, kernels))
+}
+
+/// Finds QEMU and the cache: before anything is fetched, since without QEMU nothing can run.
+fn cache() -> Result<Cache, CommandError> {
     qemu::program()?;
-    let cache = Cache::open(None)?;
+    Ok(Cache::open(None)?)
+}
+
+/// Finds what this machine can do for these scenarios.
+fn machine(cache: Cache, scenarios: &[Scenario]) -> Result<Machine, CommandError> {
+    // While there is no other thread, and nothing more to fetch.
+    let privilege = Privilege::obtain(scenarios);
+    let choice = accelerator::choose();
+    if let Some(why) = &choice.why_not_kvm {
+        writeln!(anstream::stderr(), "lastwords: emulating the guests: {why}")
+            .map_err(CommandError::Output)?;
+    }
+    Ok(Machine {
+        cache,
+        accelerator: choice.accelerator,
+        privilege,
+    })
+}
+
+/// The kernels under test.
+pub(super) fn kernels(
+    arguments: &RunArguments,
+    cache: &Cache,
+) -> Result<Vec<Kernel>, CommandError> {
     let configure = |mut request: lastwords_vm::kernel::KernelRequest| {
         request.modules.clone_from(&arguments.modules);
         request.replacements.clone_from(&arguments.replacements);
         request
     };
-    let kernels = fetch::resolve(&arguments.kernels, configure, &cache)?;
-    // While there is no other thread, and nothing more to fetch.
-    let privilege = Privilege::obtain(&scenarios);
-    let accelerator = accelerator::choose();
-    if let Some(why) = &accelerator.why_not_kvm {
-        writeln!(anstream::stderr(), "lastwords: emulating the guests: {why}")
-            .map_err(CommandError::Output)?;
-    }
+    fetch::resolve(&arguments.kernels, configure, cache)
+}
+
+/// Does `work` on a runtime of its own.
+fn live(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
-    let exit = runtime.block_on(async {
-        let setting = Setting {
-            accelerator: accelerator.accelerator,
-            boot_within: arguments.boot_within,
-            templates: (!arguments.cold).then(|| Templates::new(cache.clone())),
-            privilege,
-            interrupt: Interrupt::listen().map_err(CommandError::Runtime)?,
-            folder: folder(arguments, &cache)?,
-            keep: arguments.keep || arguments.out.is_some(),
-            attempt: String::new(),
-        };
-        let schedule = schedule(arguments, &scenarios, Times::read(&cache));
-        if let Order::Shuffled(seed) = schedule.order {
-            writeln!(
-                anstream::stderr(),
-                "lastwords: shuffled by `--shuffle {seed}`"
-            )
-            .map_err(CommandError::Output)?;
-        }
-        execute(
-            arguments,
-            (&scenarios, &kernels),
-            &setting,
-            (schedule, &cache),
-        )
-        .await
-    });
+    let exit = runtime.block_on(work);
     // Whoever still waits, in a thread of its own, for another run's lock is not waited for.
     runtime.shutdown_background();
     exit
 }
 
-async fn execute(
+/// What all cases share. Needs a runtime.
+pub(super) fn setting(
+    arguments: &RunArguments,
+    machine: &Machine,
+) -> Result<Setting, CommandError> {
+    Ok(Setting {
+        accelerator: machine.accelerator,
+        privilege: machine.privilege.clone(),
+        boot_within: arguments.boot_within,
+        templates: (!arguments.cold).then(|| Templates::new(machine.cache.clone())),
+        interrupt: Interrupt::listen().map_err(CommandError::Runtime)?,
+        folder: folder(arguments, &machine.cache)?,
+        keep: arguments.keep || arguments.out.is_some(),
+        attempt: String::new(),
+        pool: Pool::default(),
+    })
+}
+
+/// Keeps the templates within their limits. What cannot be removed now is in nobody's way.
+pub(super) fn prune(cache: &Cache) {
+    let _ = cache.prune(&[Shelf::Templates], Limits::of_templates());
+}
+
+/// Runs scenarios on kernels and tells what comes of it.
+pub(super) async fn execute(
     arguments: &RunArguments,
     (scenarios, kernels): (&[Scenario], &[Kernel]),
     setting: &Setting,
-    (mut schedule, cache): (Schedule, &Cache),
+    cache: &Cache,
 ) -> Result<Exit, CommandError> {
+    let mut schedule = schedule(arguments, scenarios, Times::read(cache));
+    if let Order::Shuffled(seed) = schedule.order {
+        let again = format!("--shuffle {seed}");
+        writeln!(anstream::stderr(), "lastwords: shuffled by `{again}`")
+            .map_err(CommandError::Output)?;
+    }
     let repeat = usize::try_from(schedule.repeat.get()).unwrap_or(1);
     let audience = Terminal {
         progress: RefCell::new(Progress::new(scenarios.len() * kernels.len() * repeat)),
@@ -165,101 +230,23 @@ fn tell_timings(finished: &Finished) {
     }
 }
 
-fn filtered(scenarios: Vec<Scenario>, filter: Option<&str>) -> Result<Vec<Scenario>, CommandError> {
-    let Some(filter) = filter else {
-        return Ok(scenarios);
-    };
-    let filter = regex::Regex::new(filter).map_err(CommandError::Filter)?;
+/// What `--filter` asks for; without it, anything.
+pub(super) fn filter(filter: Option<&str>) -> Result<regex::Regex, CommandError> {
+    regex::Regex::new(filter.unwrap_or("")).map_err(CommandError::Filter)
+}
+
+fn filtered(scenarios: Vec<Scenario>, wanted: Option<&str>) -> Result<Vec<Scenario>, CommandError> {
+    let wanted = filter(wanted)?;
     let count = scenarios.len();
     let left: Vec<Scenario> = scenarios
         .into_iter()
-        .filter(|scenario| filter.is_match(&scenario.name))
+        .filter(|scenario| wanted.is_match(&scenario.name))
         .collect();
     if left.is_empty() {
         Err(CommandError::NothingLeft(count))
     } else {
         Ok(left)
     }
-}
-
-fn schedule(arguments: &RunArguments, scenarios: &[Scenario], times: Times) -> Schedule {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let available = memory::available();
-    let largest = scenarios
-        .iter()
-        .map(|scenario| cost(scenario, arguments.cold))
-        .max()
-        .unwrap_or(0);
-    let jobs = arguments
-        .jobs
-        .unwrap_or_else(|| schedule::side_by_side(processors, available, largest));
-    // A guest that is booted for real, not restored, has all the work to do when its turn comes.
-    let ahead = if arguments.cold {
-        0
-    } else {
-        schedule::ahead(jobs, available, largest)
-    };
-    Schedule {
-        jobs,
-        ahead,
-        repeat: arguments.repeat,
-        retries: arguments.retries,
-        order: order(arguments, jobs),
-        times,
-        fail_fast: arguments.fail_fast,
-        demands: demands(arguments),
-    }
-}
-
-/// What the guests of a case cost in MiB.
-fn cost(scenario: &Scenario, cold: bool) -> u64 {
-    let senders = scenario.nodes.iter().filter_map(|node| node.sender());
-    senders
-        .map(|sender| schedule::cost(sender.memory, cold))
-        .sum()
-}
-
-fn order(arguments: &RunArguments, jobs: NonZeroU32) -> Order {
-    match arguments.shuffle {
-        Some(Some(seed)) => Order::Shuffled(seed),
-        // A seed that is easily typed.
-        Some(None) => Order::Shuffled(RandomState::new().build_hasher().finish() % 1_000_000),
-        // One after the other, all take as long in any order, and results come as soon as they are there.
-        None if jobs == NonZeroU32::MIN => Order::Files,
-        None => Order::LongestFirst,
-    }
-}
-
-fn demands(arguments: &RunArguments) -> Demands {
-    let no_skip = env::var_os(NO_SKIP).is_some_and(|value| !value.is_empty() && value != "0");
-    Demands {
-        missing_needs: if no_skip {
-            MissingNeeds::Fail
-        } else {
-            MissingNeeds::Skip
-        },
-        flaky: match arguments.flaky {
-            Flaky::Fail => FlakyCases::Fail,
-            Flaky::Pass => FlakyCases::Pass,
-        },
-    }
-}
-
-/// Remembers how long cases took, so that the next run can begin with the longest.
-fn remember(times: &mut Times, report: &RunReport, cache: &Cache) {
-    times.bound();
-    for case in &report.cases {
-        if matches!(
-            case.outcome,
-            Outcome::Passed
-                | Outcome::Failed { .. }
-                | Outcome::Known { .. }
-                | Outcome::Flaky { .. }
-        ) {
-            times.remember(&case.name, &case.kernel, case.duration);
-        }
-    }
-    times.write(cache);
 }
 
 fn format(arguments: &RunArguments, demands: Demands) -> Box<dyn Format> {

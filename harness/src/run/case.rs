@@ -17,6 +17,7 @@ use crate::{
         guest::Plan,
         interrupt::Interrupt,
         need,
+        pool::Pool,
         preparation::{prepare, senders},
         privilege::Privilege,
         stage::Stage,
@@ -43,6 +44,8 @@ pub(crate) struct Setting {
     pub(crate) keep: bool,
     /// What tells the recordings of this run of a case from those of its others.
     pub(crate) attempt: String,
+    /// Guests that wait for a scenario.
+    pub(crate) pool: Pool,
 }
 
 /// A finished case.
@@ -148,7 +151,7 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
         .collect()
 }
 
-/// Builds the lab and starts its guests.
+/// The stage of a scenario: of guests that wait, else built anew.
 async fn build<'scenario>(
     scenario: &'scenario Scenario,
     kernel: &Kernel,
@@ -161,12 +164,66 @@ async fn build<'scenario>(
             kernel: kernel.name.clone(),
         });
     }
+    let plans = plans(scenario, kernel, setting)?;
+    let begun = Instant::now();
+    if let Some(stage) = waiting(scenario, &plans, setting).await {
+        clock.timings.push(Timing {
+            what: "start of a guest that waited".to_owned(),
+            took: begun.elapsed(),
+        });
+        return Ok(stage);
+    }
+    start(scenario, &plans, setting, clock).await
+}
+
+/// The plans of all senders, in their order.
+fn plans(scenario: &Scenario, kernel: &Kernel, setting: &Setting) -> Result<Vec<Plan>, Error> {
+    senders(scenario)
+        .map(|(_, node)| Plan::new(scenario, node, kernel, setting))
+        .collect()
+}
+
+/// The stage of guests that waited for such a scenario, if there are any that still live.
+async fn waiting<'scenario>(
+    scenario: &'scenario Scenario,
+    plans: &[Plan],
+    setting: &Setting,
+) -> Option<Stage<'scenario>> {
+    let ready = setting.pool.take(scenario, plans)?;
+    let mut stage = Stage::new(scenario, ready.lab, setting.interrupt.clone());
+    for guest in ready.guests {
+        stage.admit(guest);
+    }
+    if stage.resume().await.is_ok() {
+        return Some(stage);
+    }
+    stage.down().await;
+    None
+}
+
+/// Sets the stage of a scenario for later.
+pub(crate) async fn set_stage<'scenario>(
+    scenario: &'scenario Scenario,
+    kernel: &Kernel,
+    setting: &Setting,
+) -> Result<(Stage<'scenario>, Vec<Plan>), Error> {
+    let plans = plans(scenario, kernel, setting)?;
+    let stage = start(scenario, &plans, setting, &mut Clock::default()).await?;
+    Ok((stage, plans))
+}
+
+/// Builds a lab and starts its guests.
+async fn start<'scenario>(
+    scenario: &'scenario Scenario,
+    plans: &[Plan],
+    setting: &Setting,
+    clock: &mut Clock,
+) -> Result<Stage<'scenario>, Error> {
     let (lab, mut nics) = Lab::new(scenario)?;
     let mut stage = Stage::new(scenario, lab, setting.interrupt.clone());
-    for (index, node) in senders(scenario) {
+    for ((index, _), plan) in senders(scenario).zip(plans) {
         let (own, others): (Vec<_>, Vec<_>) = nics.into_iter().partition(|nic| nic.node == index);
         nics = others;
-        let plan = Plan::new(scenario, node, kernel, setting)?;
         let cards = own.into_iter().map(|nic| nic.socket.into()).collect();
         let start = plan.start(index, cards, setting.templates.as_ref());
         let mut interrupt = setting.interrupt.clone();

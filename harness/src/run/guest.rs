@@ -45,6 +45,7 @@ pub(crate) struct Guest {
 }
 
 /// What a guest is started with: the same for all runs of a scenario on a kernel.
+#[derive(PartialEq)]
 pub(crate) struct Plan {
     machine: Machine,
     prelude: Request,

@@ -36,6 +36,12 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
+    /// One that never comes.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self(watch::channel(false).1)
+    }
+
     /// Whether it has come.
     pub(crate) fn has_come(&self) -> bool {
         *self.0.borrow()

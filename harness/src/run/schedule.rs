@@ -104,8 +104,12 @@ pub(crate) fn side_by_side(processors: usize, available: Option<u64>, largest: u
 
 /// How many guests are started ahead of their turn: one, where there is memory for it beside those that run.
 pub(crate) fn ahead(jobs: NonZeroU32, available: Option<u64>, largest: u64) -> usize {
-    let wanted = (u64::from(jobs.get()) + 1) * largest;
-    usize::from(available.is_some_and(|available| wanted <= available))
+    usize::from(has_room(available, (u64::from(jobs.get()) + 1) * largest))
+}
+
+/// Whether so many MiB are there; not where nobody knows.
+pub(crate) fn has_room(available: Option<u64>, wanted: u64) -> bool {
+    available.is_some_and(|available| wanted <= available)
 }
 
 #[cfg(test)]

@@ -9,13 +9,14 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::run::{stage::Stage, trouble::Trouble};
+use crate::run::{interrupt::Interrupt, stage::Stage, trouble::Trouble};
 
 /// The turns of a run: given in the order in which they were asked for.
 pub(crate) struct Turns {
     free: Semaphore,
     /// Those that are being played come to their end; no other begins.
     enough: Cell<bool>,
+    interrupt: Interrupt,
 }
 
 /// The turn of one case, which may be yet to come.
@@ -30,10 +31,11 @@ pub(crate) struct Turn<'turns> {
 
 impl Turns {
     /// So many at once.
-    pub(crate) fn new(jobs: usize) -> Self {
+    pub(crate) fn new(jobs: usize, interrupt: Interrupt) -> Self {
         Self {
             free: Semaphore::new(jobs),
             enough: Cell::new(false),
+            interrupt,
         }
     }
 
@@ -43,7 +45,7 @@ impl Turns {
     }
 
     pub(crate) fn is_enough(&self) -> bool {
-        self.enough.get()
+        self.enough.get() || self.interrupt.has_come()
     }
 
     /// Asks for a turn; `begins` is called when it comes.
@@ -64,15 +66,17 @@ impl Turn<'_> {
         self.permit.is_some()
     }
 
-    /// Waits for it; false where no more cases are to begin. Cancel safe.
+    /// Waits for it; false where no more cases are to begin, and then it is not to be waited for again. Cancel safe.
     async fn come(&mut self) -> bool {
         if self.permit.is_none() {
-            self.permit = self.coming.as_mut().await;
-            if self.permit.is_some() && !self.turns.is_enough() {
-                (self.begins)();
+            let permit = self.coming.as_mut().await;
+            if self.turns.is_enough() {
+                return false;
             }
+            self.permit = permit;
+            (self.begins)();
         }
-        !self.turns.is_enough()
+        true
     }
 
     /// Does `work`, and takes the turn meanwhile if it comes.
@@ -92,7 +96,10 @@ impl Turn<'_> {
     /// Waits for it with the guests of `stage` stopped, so that their clocks stand still; false where it will not come.
     pub(crate) async fn wait(&mut self, stage: &mut Stage<'_>) -> Result<bool, Trouble> {
         if self.has_come() {
-            return Ok(!self.turns.is_enough());
+            return Ok(true);
+        }
+        if self.turns.is_enough() {
+            return Ok(false);
         }
         let ready = Instant::now();
         stage.pause().await?;
@@ -116,7 +123,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn turns_come_in_the_order_in_which_they_were_asked_for() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Interrupt::never());
         let begun = Cell::new(0);
         let begins = || begun.set(begun.get() + 1);
         let mut first = turns.ask(&begins);
@@ -136,7 +143,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn nobody_begins_after_enough() {
-        let turns = Turns::new(1);
+        let turns = Turns::new(1, Interrupt::never());
         let begins = || panic!("begun");
         turns.enough();
         let mut turn = turns.ask(&begins);

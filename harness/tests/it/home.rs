@@ -210,6 +210,15 @@ impl Home {
         }
     }
 
+    /// How many guests of this place run.
+    pub(crate) fn guests(&self) -> usize {
+        let processes = self.processes();
+        processes
+            .iter()
+            .filter(|process| process.is("qemu-system-x86_64"))
+            .count()
+    }
+
     /// Waits for a process of this place whose command line begins with a program of that name.
     #[track_caller]
     pub(crate) fn process(&self, name: &str, within: Duration) -> Process {

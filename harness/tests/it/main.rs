@@ -18,6 +18,8 @@ mod meaning;
 mod output;
 mod qemu;
 mod readme;
+mod schedule;
 mod template;
 mod tidy;
 mod unprivileged;
+mod watch;

@@ -123,8 +123,10 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "param",
             "scenario",
             "netconsole",
+            "watch",
         ],
     ),
+    ("watch", &[]),
     ("suite", &["scenario"]),
     (
         "run",

@@ -34,6 +34,26 @@ pub struct Limits {
     pub bytes: Option<u64>,
 }
 
+/// The variable that says how many MiB all templates may take.
+pub const VARIABLE: &str = "LASTWORDS_TEMPLATES_MIB";
+/// See [`VARIABLE`].
+const TEMPLATES_MIB: u64 = 4096;
+/// A template that was not used for so long is of a kernel or a version of the program that is not used any more.
+const TEMPLATES_AGE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+impl Limits {
+    /// How much of all templates stays after each run.
+    #[must_use]
+    pub fn of_templates() -> Self {
+        let said = std::env::var(VARIABLE).ok();
+        let said = said.and_then(|text| text.trim().parse().ok());
+        Self {
+            age: Some(TEMPLATES_AGE),
+            bytes: Some(said.unwrap_or(TEMPLATES_MIB) << 20),
+        }
+    }
+}
+
 /// What pruning did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pruned {
