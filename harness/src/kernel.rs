@@ -12,6 +12,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod module;
 pub(crate) mod neighbour;
+pub(crate) mod renewal;
 pub(crate) mod request;
 pub(crate) mod route;
 

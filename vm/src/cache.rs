@@ -6,6 +6,7 @@ use std::{
     env,
     fs::{self, File, TryLockError},
     io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -53,6 +54,8 @@ impl Shelf {
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// What others may do with the root, where they may write to it: then they may with all of the cache.
+    shared: Option<u32>,
 }
 
 /// An entry in use: as long as this lives, nobody prunes or replaces it.
@@ -78,11 +81,42 @@ impl Cache {
             None => default_folder()?,
         };
         let root = std::path::absolute(&root).map_err(unusable(&root))?;
+        fs::create_dir_all(&root).map_err(unusable(&root))?;
+        let mode = fs::metadata(&root).map_err(unusable(&root))?.mode() & 0o7777;
+        let shared = (mode & 0o022 != 0).then_some(mode);
+        let cache = Self { root, shared };
         for part in ["tmp", "locks"] {
-            fs::create_dir_all(root.join(part)).map_err(unusable(&root))?;
+            cache.part(part)?;
         }
-        staging::sweep(&root.join("tmp")).map_err(unusable(&root))?;
-        Ok(Self { root })
+        staging::sweep(&cache.root.join("tmp")).map_err(unusable(&cache.root))?;
+        Ok(cache)
+    }
+
+    /// A folder of the cache, made where it is not there.
+    pub fn part(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.root.join(name);
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder).map_err(unusable(&self.root))?;
+            self.share(&folder);
+        }
+        Ok(folder)
+    }
+
+    /// Lets those who share the cache do with a folder what they may do with its root.
+    fn share(&self, folder: &Path) {
+        if let Some(mode) = self.shared {
+            // Where it is another user's, that user has done it.
+            let _ = fs::set_permissions(folder, fs::Permissions::from_mode(mode));
+        }
+    }
+
+    /// Moves a newly made folder to its place, where nothing may be.
+    pub(crate) fn publish(&self, staging: Staging, folder: &Path) -> Result<()> {
+        if let Some(shelf) = folder.parent().and_then(Path::file_name) {
+            self.part(&shelf.to_string_lossy())?;
+        }
+        self.share(staging.path());
+        staging.publish(folder)
     }
 
     /// The cache folder.
@@ -188,9 +222,7 @@ impl Cache {
         self.discard(&folder)?;
         let staging = self.staging()?;
         make(staging.path())?;
-        let shelf_folder = self.root.join(shelf.name());
-        fs::create_dir_all(&shelf_folder).map_err(Error::write(shelf_folder))?;
-        staging.publish(&folder)
+        self.publish(staging, &folder)
     }
 
     /// Removes a folder so that nobody sees it half removed; the caller holds its lock alone.
@@ -207,14 +239,22 @@ impl Cache {
             .root
             .join("locks")
             .join(format!("{}-{key}", shelf.name()));
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(&path)
-            .map_err(Error::write(&path))?;
+        let lock = open_lock(&path).map_err(Error::write(&path))?;
         Ok((path, lock))
+    }
+}
+
+/// Opens a file for locking. One that is another user's is only read, which is enough.
+pub(crate) fn open_lock(path: &Path) -> io::Result<File> {
+    let made = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => File::open(path),
+        made => made,
     }
 }
 

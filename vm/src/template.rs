@@ -7,10 +7,12 @@ mod description;
 mod migration;
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde_json::Value;
@@ -24,7 +26,7 @@ use crate::{
     qemu::{self, Qemu, QemuError},
     qmp::QmpError,
     template::{
-        description::{VERSION, is_whole},
+        description::{VERSION, is_synced, is_whole, sync},
         migration::{restore, save},
     },
 };
@@ -72,6 +74,8 @@ impl From<QmpError> for TemplateError {
 #[derive(Debug, Clone)]
 pub struct Templates {
     cache: Cache,
+    /// Those that are on their way to the disk, or were sent there.
+    syncing: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// A guest that was started from a template, if it could be.
@@ -84,7 +88,7 @@ pub struct Started {
     /// The template, kept while the machine runs: pruning leaves templates in use alone. None where the guest was
     /// booted for itself after all.
     pub entry: Option<Entry>,
-    /// Why an existing template was not used, if there was one.
+    /// That an existing template was not used, if there was one, and why: a sentence.
     pub renewed: Option<String>,
 }
 
@@ -92,7 +96,10 @@ impl Templates {
     /// The templates in `cache`.
     #[must_use]
     pub fn new(cache: Cache) -> Self {
-        Self { cache }
+        Self {
+            cache,
+            syncing: Arc::default(),
+        }
     }
 
     /// Starts a guest from its template, which is made first where there is none.
@@ -107,10 +114,16 @@ impl Templates {
         let key = key(boot)?;
         let mut renewed = None;
         loop {
-            let entry = self.entry(&key, boot).await?;
+            let entry = match self.entry(&key, boot).await {
+                Ok(entry) => entry,
+                // The cache is another user's, too, and this part of it is not for us.
+                Err(error) if is_denied(&error) => return alone(boot, cards, &error).await,
+                Err(error) => return Err(error),
+            };
             let copies = duplicates(&cards).map_err(wrong(entry.folder()))?;
             match restore(entry.folder(), boot.machine, copies).await {
                 Ok((qemu, answer)) => {
+                    self.bring_to_disk(&key, entry.folder());
                     return Ok(Started {
                         qemu,
                         answer,
@@ -123,29 +136,46 @@ impl Templates {
                 }
                 Err(error) => {
                     drop(entry);
-                    let again = renewed.replace(error.to_string()).is_some();
+                    let again = renewed.is_some();
                     if again || !self.discarded(&key)? {
-                        let (qemu, answer) = boot.boot(cards).await?;
-                        return Ok(Started {
-                            qemu,
-                            answer,
-                            entry: None,
-                            renewed,
-                        });
+                        return alone(boot, cards, &error).await;
                     }
+                    let why = first_line(&error);
+                    renewed = Some(format!("the template was made again: {why}"));
                 }
             }
         }
     }
 
-    /// Throws a template away; false where somebody uses it, who may be this very run.
+    /// Has a template written to the disk, in a thread of its own that nobody waits for.
+    fn bring_to_disk(&self, key: &str, folder: &Path) {
+        let mut syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_synced(folder) || !syncing.insert(key.to_owned()) {
+            return;
+        }
+        let (cache, key) = (self.cache.clone(), key.to_owned());
+        tokio::task::spawn_blocking(move || {
+            // Kept meanwhile: what is written must be what the name stands for.
+            if let Ok(Some(entry)) = cache.take(Shelf::Templates, &key, &is_whole) {
+                // Where it cannot be said that it is there, it is made again after the machine's next start.
+                let _ = sync(entry.folder());
+            }
+        });
+    }
+
+    /// Throws a template away; false where somebody uses it, who may be this very run, or where it is another user's.
     fn discarded(&self, key: &str) -> Result<bool, TemplateError> {
         let (path, lock) = self.cache.lock_file(Shelf::Templates, key)?;
         match lock.try_lock() {
             Ok(()) => {
-                self.cache
-                    .discard(&self.cache.folder(Shelf::Templates, key))?;
-                Ok(true)
+                let discarded = self
+                    .cache
+                    .discard(&self.cache.folder(Shelf::Templates, key));
+                match discarded.map_err(TemplateError::from) {
+                    Ok(()) => Ok(true),
+                    Err(error) if is_denied(&error) => Ok(false),
+                    Err(error) => Err(error),
+                }
             }
             Err(fs::TryLockError::WouldBlock) => Ok(false),
             Err(fs::TryLockError::Error(error)) => Err(wrong(&path)(error)),
@@ -164,13 +194,11 @@ impl Templates {
             // Another run may have made it while this one waited for the lock.
             if !is_whole(&folder) {
                 self.cache.discard(&folder)?;
-                self.cache
-                    .needs_room(u64::from(boot.machine.memory) << 20)?;
+                let room = u64::from(boot.machine.memory) << 20;
+                self.cache.make_room(&[Shelf::Templates], room)?;
                 let staging = self.cache.staging()?;
                 save(boot, staging.path()).await?;
-                let shelf = folder.parent().unwrap_or(&folder);
-                fs::create_dir_all(shelf).map_err(Error::write(shelf))?;
-                staging.publish(&folder)?;
+                self.cache.publish(staging, &folder)?;
             }
         }
     }
@@ -194,6 +222,42 @@ impl Templates {
 fn wrong(path: &Path) -> impl FnOnce(io::Error) -> TemplateError + use<> {
     let path = path.to_owned();
     move |source| TemplateError::Folder { path, source }
+}
+
+/// Boots the guest for itself, since no template can be used.
+async fn alone(
+    boot: &Boot<'_>,
+    cards: Vec<OwnedFd>,
+    why: &TemplateError,
+) -> Result<Started, TemplateError> {
+    let (qemu, answer) = boot.boot(cards).await?;
+    let why = first_line(why);
+    Ok(Started {
+        qemu,
+        answer,
+        entry: None,
+        renewed: Some(format!("booted for real, the template is of no use: {why}")),
+    })
+}
+
+/// What went wrong, without remedy and command.
+fn first_line(error: &TemplateError) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// Whether the system did not permit something in the cache.
+fn is_denied(error: &TemplateError) -> bool {
+    let (TemplateError::Folder { source, .. }
+    | TemplateError::Cache(Error::Read { source, .. } | Error::Write { source, .. })) = error
+    else {
+        return false;
+    };
+    source.kind() == io::ErrorKind::PermissionDenied
 }
 
 fn duplicates(cards: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {

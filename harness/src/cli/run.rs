@@ -271,7 +271,10 @@ fn folder(arguments: &RunArguments, cache: &Cache) -> Result<PathBuf, CommandErr
         })?;
         return Ok(out.clone());
     }
-    let runs = cache.root().join("runs");
+    // Where it cannot be made, each case says so that has something to leave there.
+    let runs = cache
+        .part("runs")
+        .unwrap_or_else(|_| cache.root().join("runs"));
     forget(&runs);
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
     Ok(runs.join(format!("{now}-{}", std::process::id())))

@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use crate::kernel::{
     Answer, Refusal, Request, command, configfs, interface, log::LogReader, module::Modules,
-    neighbour,
+    neighbour, renewal,
 };
 
 /// Whoever executes requests: what it must remember between them.
@@ -26,6 +26,7 @@ impl Kernel {
     pub(crate) async fn execute(&mut self, request: Request) -> Result<Answer, Refusal> {
         match request {
             Request::Batch(requests) => self.batch(requests).await,
+            Request::Renew { time, seed } => renewal::renew(time, &seed).map(done),
             Request::Facts => Ok(facts()),
             Request::ConsoleLevel(level) => write(
                 "/proc/sys/kernel/printk",

@@ -13,6 +13,9 @@ use crate::netconsole::MacAddress;
 pub(crate) enum Request {
     /// All of them in order, up to the first that is refused. Answered by [`Answer::Batch`].
     Batch(Vec<Request>),
+    /// Gives a guest what all that were restored from one template share: the time, in seconds since 1970, and its own
+    /// random numbers.
+    Renew { time: i64, seed: Vec<u8> },
     /// The running kernel's release and processors.
     Facts,
     /// `dmesg -n LEVEL`: the first field of /proc/sys/kernel/printk.
@@ -152,6 +155,7 @@ impl Request {
         match self {
             Self::NextHop { within, .. } | Self::WaitForCarrier { within, .. } => Some(*within),
             Self::Batch(_)
+            | Self::Renew { .. }
             | Self::Facts
             | Self::ConsoleLevel(_)
             | Self::Write { .. }

@@ -284,7 +284,7 @@ pub(crate) fn notes(stage: &Stage<'_>) -> Vec<String> {
     }
     for guest in &stage.guests {
         if let Some(reason) = &guest.renewed {
-            notes.push(format!("the template was made again: {reason}"));
+            notes.push(reason.clone());
         }
     }
     notes

@@ -104,6 +104,8 @@ impl Plan {
             prelude: &prelude,
             within: self.within,
         };
+        // What a kernel's command line does is seen in its boot.
+        let templates = templates.filter(|_| self.machine.cmdline.is_empty());
         let (qemu, answer, template, renewed) = match templates {
             Some(templates) => {
                 let started = templates.start(&boot, cards).await?;

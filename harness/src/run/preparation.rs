@@ -3,7 +3,10 @@
 //! The network that most scenarios have is given to a guest before its template is saved: bringing an interface up is a
 //! third of a restored guest's time, and none of netconsole's business.
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use crate::{
     kernel::{Answer, Request},
@@ -67,6 +70,7 @@ pub(crate) fn is_usual(node: &Node) -> bool {
 /// Gives the senders their settings and addresses, those aside that were given them before they were ready.
 pub(crate) async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
     for (index, node) in senders(stage.scenario) {
+        stage.tell(index, &renewal()).await?;
         let guest = stage.guests.iter_mut().find(|guest| guest.node == index);
         let prepared = match guest.and_then(|guest| guest.prepared.take()) {
             Some(answer) => answer,
@@ -80,6 +84,17 @@ pub(crate) async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// The time, and a seed for random numbers; a restored guest has those of its template.
+fn renewal() -> Request {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    let time = time.unwrap_or_default().as_secs();
+    let word = || RandomState::new().build_hasher().finish().to_le_bytes();
+    Request::Renew {
+        time: i64::try_from(time).unwrap_or(i64::MAX),
+        seed: (0..4).flat_map(|_| word()).collect(),
+    }
 }
 
 /// The console level in the last answer, the first of four numbers (`Documentation/admin-guide/sysctl/kernel.rst`).

@@ -140,6 +140,18 @@ impl<'scenario> Stage<'scenario> {
         version.is_none_or(|version| version.major >= 7)
     }
 
+    /// Has the sender `node` execute `request` before the next, and waits for no answer.
+    pub(crate) async fn tell(&mut self, node: NodeIndex, request: &Request) -> Result<(), Silence> {
+        let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
+            return Err(Silence::Gone);
+        };
+        let told = self.lab.drive(guest.qemu.channel.ask(request)).await;
+        match told {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.gone(node).await),
+        }
+    }
+
     /// Has the sender `node` execute `request`, with the lab alive meanwhile.
     pub(crate) async fn ask(
         &mut self,
@@ -345,30 +357,6 @@ impl<'scenario> Stage<'scenario> {
         } else {
             Err(Failed::Audit(findings).into())
         }
-    }
-
-    /// Stops the guests, and their clocks with them, until they are resumed.
-    pub(crate) async fn pause(&mut self) -> Result<(), Trouble> {
-        for index in 0..self.guests.len() {
-            let guest = &mut self.guests[index];
-            let (node, paused) = (guest.node, self.lab.drive(guest.qemu.pause()).await);
-            if let Err(error) = paused {
-                return Err(self.unanswered(node, error).await);
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets the guests go on that were stopped.
-    pub(crate) async fn resume(&mut self) -> Result<(), Trouble> {
-        for index in 0..self.guests.len() {
-            let guest = &mut self.guests[index];
-            let (node, resumed) = (guest.node, self.lab.drive(guest.qemu.resume()).await);
-            if let Err(error) = resumed {
-                return Err(self.unanswered(node, error).await);
-            }
-        }
-        Ok(())
     }
 
     /// Ends all guests; what could not be ended is told.

@@ -116,6 +116,32 @@ impl Turn<'_> {
     }
 }
 
+impl Stage<'_> {
+    /// Stops the guests, and their clocks with them, until they are resumed.
+    pub(crate) async fn pause(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.guests.len() {
+            let guest = &mut self.guests[index];
+            let (node, paused) = (guest.node, self.lab.drive(guest.qemu.pause()).await);
+            if let Err(error) = paused {
+                return Err(self.unanswered(node, error).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the guests go on that were stopped.
+    pub(crate) async fn resume(&mut self) -> Result<(), Trouble> {
+        for index in 0..self.guests.len() {
+            let guest = &mut self.guests[index];
+            let (node, resumed) = (guest.node, self.lab.drive(guest.qemu.resume()).await);
+            if let Err(error) = resumed {
+                return Err(self.unanswered(node, error).await);
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -229,3 +229,181 @@ fn needs_a_disk(#[case] script: &str, #[case] remedy: &str) {
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains(remedy), "{text}");
 }
+
+fn describe(folder: &Path, from: &str, to: &str) {
+    let path = folder.join("description.json");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(&path, text.replace(from, to)).unwrap();
+}
+
+/// What a crash of the machine leaves: a folder that is whole by its names, made before the machine's last start.
+#[test]
+fn that_never_reached_the_disk_is_made_again() {
+    let (home, folder) = with_template();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let _ = fs::remove_file(folder.join("synced"));
+    describe(&folder, boot.trim(), "another");
+    let (output, _) = said(&home.play(HELLO, &[]).code(0));
+    let reason = "the template was made again: the template is torn: the machine went down before it was on the disk";
+    assert!(output.contains(reason), "{output}");
+    passes_again(&home);
+}
+
+#[test]
+fn that_reached_the_disk_survives_the_machines_end() {
+    let (home, folder) = with_template();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(folder.join("synced"), "").unwrap();
+    describe(&folder, boot.trim(), "another");
+    passes_again(&home);
+}
+
+/// Two machines in turn, so two templates of some 80 MB; the limit lets one stay.
+#[test]
+fn that_is_too_much_goes_the_least_lately_used_first() {
+    let home = Home::new();
+    let with_card = |card: &str| {
+        let node = format!(
+            "[nodes]\nsender = {{ role = \"sender\", nic = \"{card}\" }}\nreceiver = {{ role = \"receiver\" }}\n"
+        );
+        HELLO.replace("[[steps]]\nkmsg", &format!("{node}[[steps]]\nkmsg"))
+    };
+    let run = |text: &str, limit: &str| {
+        let scenario = home.scenario("scenario", text);
+        let mut command = home.command();
+        command
+            .arg("run")
+            .arg(scenario)
+            .env("LASTWORDS_TEMPLATES_MIB", limit);
+        assert_cmd::Command::from_std(command).assert().code(0);
+    };
+    run(&with_card("virtio-net-pci"), "4096");
+    let first = templates(&home);
+    run(&with_card("e1000"), "4096");
+    assert_eq!(templates(&home).len(), 2);
+    run(&with_card("e1000"), "150");
+    let left = templates(&home);
+    assert_eq!(left.len(), 1);
+    assert_ne!(left, first);
+    run(&with_card("e1000"), "1");
+    assert!(templates(&home).is_empty());
+    home.nothing_is_left();
+}
+
+#[test]
+fn is_still_good_when_a_run_is_killed_while_it_restores() {
+    let (home, _) = with_template();
+    let scenario = home.scenario("hello", HELLO);
+    for _ in 0..5 {
+        let mut run = home
+            .command()
+            .arg("run")
+            .arg(&scenario)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        home.process("qemu-system-x86_64", Duration::from_secs(60));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        home.all_end(Duration::from_secs(30));
+    }
+    passes_again(&home);
+}
+
+/// What is different in each guest of one template: the boot id, which comes of the random numbers, and the time.
+#[test]
+fn gives_each_guest_its_own_random_numbers_and_the_time() {
+    let home = Home::shared();
+    let out = home.work().join("out");
+    let text = r#"
+title = "Who am I, and when"
+[[steps]]
+run = { command = ["sh", "-c", "echo boot-id $(cat /proc/sys/kernel/random/boot_id) time $(date +%s) >/dev/kmsg"], programs = ["cat", "date"] }
+"#;
+    home.play(text, &["--repeat", "2", "--out", out.to_str().unwrap()])
+        .code(0);
+    let said = ["scenario", "scenario.run2"].map(|run| {
+        let log = out
+            .join("debian-6.1/work")
+            .join(run)
+            .join("kmsg-sender.log");
+        let log = fs::read_to_string(log).unwrap();
+        let words = log
+            .lines()
+            .find_map(|line| line.split_once("boot-id "))
+            .unwrap();
+        let (id, time) = words.1.split_once(" time ").unwrap();
+        (id.to_owned(), time.trim().parse::<u64>().unwrap())
+    });
+    assert_ne!(said[0].0, said[1].0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.unwrap().as_secs();
+    assert!(
+        said.iter().all(|(_, time)| now.abs_diff(*time) < 240),
+        "{said:?} {now}"
+    );
+}
+
+/// Two users in turn share a cache of mode `$6`. `$1` the cache, `$2` the machine's kernels, `$3` a scenario, `$4` the
+/// program, `$5` a place for them.
+const TWO_USERS: &str = r#"
+mount -t tmpfs -o mode=755 none $5
+mkdir $5/cache $5/cache/kernels
+cp $3 $5/scenario.toml
+cp $4 $5/lastwords
+mount --bind -o ro $2 $5/cache/kernels
+chmod $6 $5/cache
+cd $5
+run() {
+    env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$PWD/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
+        setpriv --reuid=$1 --regid=nogroup --clear-groups --bounding-set=-all ./lastwords run scenario.toml
+}
+for user in nobody daemon nobody; do run $user; done
+truncate -s 10 cache/templates/*/state
+for user in daemon nobody daemon; do run $user; done
+ls cache/tmp
+"#;
+
+#[rstest]
+#[case::all_may_do_all("777")]
+#[case::all_may_do_all_to_their_own("1777")]
+fn is_shared_by_two_users(#[case] mode: &str) {
+    if !is_root() {
+        missing("root, to become two other users");
+        return;
+    }
+    let home = Home::without_kernels();
+    let place = home.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let mut command = Command::new("unshare");
+    command
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-ec",
+            TWO_USERS,
+            "sh",
+        ])
+        .arg(home.cache())
+        .arg(machine_cache().join("kernels"))
+        .arg(home.scenario("hello", HELLO))
+        .arg(crate::home::program())
+        .arg(place)
+        .arg(mode);
+    home.settle(&mut command);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{text}{errors}");
+    assert_eq!(
+        text.matches("1 passed, 0 failed").count(),
+        6,
+        "{text}{errors}"
+    );
+    assert!(text.ends_with("gate\n"), "{text}");
+    home.nothing_is_left();
+}

@@ -44,6 +44,8 @@ impl Cache {
         }
         let digest = compute(&path)?;
         if is_settled(&metadata) {
+            // A note that cannot be written only costs the next run the time to read the file.
+            let _ = self.part("digests");
             remember(&note, &looks, &digest);
         }
         Ok(digest)

@@ -92,14 +92,16 @@ impl Cache {
     /// Removes what is over the limits, the least lately used first.
     pub fn prune(&self, shelves: &[Shelf], limits: Limits) -> Result<Pruned> {
         let mut pruned = Pruned::default();
+        let mut failed = None;
         for listed in excess(self.list(shelves)?, limits, SystemTime::now()) {
-            if self.remove(listed.shelf, &listed.key)? {
-                pruned.removed.push(listed);
-            } else {
-                pruned.in_use.push(listed);
+            match self.remove(listed.shelf, &listed.key) {
+                Ok(true) => pruned.removed.push(listed),
+                Ok(false) => pruned.in_use.push(listed),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
-        Ok(pruned)
+        // One that is another user's does not keep the others.
+        failed.map_or(Ok(pruned), Err)
     }
 
     /// Removes an entry, unless a run uses it: then it returns false.
@@ -110,6 +112,21 @@ impl Cache {
         }
         self.discard(&self.folder(shelf, key))?;
         Ok(true)
+    }
+
+    /// Removes entries that nobody uses, the least lately used first, until `bytes` are free on the cache's disk; fails
+    /// where that is not enough.
+    pub fn make_room(&self, shelves: &[Shelf], bytes: u64) -> Result<()> {
+        if self.needs_room(bytes).is_ok() {
+            return Ok(());
+        }
+        for listed in self.list(shelves)?.into_iter().rev() {
+            // What another user made may not be ours to remove.
+            if self.remove(listed.shelf, &listed.key).is_ok() && self.needs_room(bytes).is_ok() {
+                return Ok(());
+            }
+        }
+        self.needs_room(bytes)
     }
 
     /// Fails where fewer than `bytes` are free on the cache's disk.

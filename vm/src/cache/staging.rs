@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::{Builder, TempDir};
 
-use crate::error::{Error, Result};
+use crate::{
+    cache::open_lock,
+    error::{Error, Result},
+};
 
 /// A private folder on the cache's file system; removed when dropped, or by the next start after SIGKILL.
 ///
@@ -71,8 +74,10 @@ pub(crate) fn sweep(parent: &Path) -> io::Result<()> {
     let _gate = gate(parent)?;
     for item in fs::read_dir(parent)? {
         let path = item?.path();
-        if path.is_dir() && File::open(&path)?.try_lock().is_ok() {
-            fs::remove_dir_all(&path)?;
+        let is_dead = || File::open(&path).is_ok_and(|folder| folder.try_lock().is_ok());
+        if path.is_dir() && is_dead() {
+            // What another user left is for that user to remove.
+            let _ = fs::remove_dir_all(&path);
         }
     }
     Ok(())
@@ -80,11 +85,7 @@ pub(crate) fn sweep(parent: &Path) -> io::Result<()> {
 
 /// Keeps a sweeper away from a folder that is made but not locked yet.
 fn gate(parent: &Path) -> io::Result<File> {
-    let gate = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(parent.join("gate"))?;
+    let gate = open_lock(&parent.join("gate"))?;
     gate.lock()?;
     Ok(gate)
 }

@@ -1,6 +1,10 @@
 //! What a template's folder holds, and whether it is what was written.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +19,8 @@ use crate::{
 pub(super) const VERSION: u32 = 3;
 /// The file that describes a template.
 const DESCRIPTION: &str = "description.json";
+/// The file that says that all others have reached the disk.
+const SYNCED: &str = "synced";
 
 /// What a template says of itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -23,6 +29,8 @@ pub(super) struct Description {
     memory_size: u64,
     state_size: u64,
     state_sha256: String,
+    /// The run of this machine in which it was made, see [`boot_id`].
+    boot: String,
     /// The guest's answer to the prelude.
     pub(super) answer: Value,
 }
@@ -44,12 +52,33 @@ pub(super) fn describe(
         memory_size: fs::metadata(memory).map_err(wrong(memory))?.len(),
         state_size: state.len() as u64,
         state_sha256: sha256(state),
+        boot: boot_id(),
         answer,
     };
     let text = serde_json::to_vec(&description).map_err(|error| wrong(folder)(error.into()))?;
     let file = folder.join(DESCRIPTION);
     fs::write(&file, text).map_err(Error::write(&file))?;
     Ok(())
+}
+
+/// Whether it is known that a template has reached the disk.
+pub(super) fn is_synced(folder: &Path) -> bool {
+    folder.join(SYNCED).exists()
+}
+
+/// Waits until a template has reached the disk, and says so in it.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    for name in ["memory", "state", DESCRIPTION] {
+        File::open(folder.join(name))?.sync_all()?;
+    }
+    File::create(folder.join(SYNCED))?.sync_all()?;
+    File::open(folder)?.sync_all()
+}
+
+/// A name for the time from this machine's start to its end; empty where the kernel has none.
+fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    text.unwrap_or_default().trim().to_owned()
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -69,6 +98,13 @@ pub(super) fn intact(path: &Path) -> Result<Description, TemplateError> {
             "it is of version {}, and this is {VERSION}",
             description.version
         )));
+    }
+    // As long as the machine runs, what was written is read, wherever it is. After a crash some of it may be zeroes, which
+    // nobody sees who does not read all of the memory.
+    if description.boot != boot_id() && !is_synced(path) {
+        return Err(TemplateError::Torn(
+            "the machine went down before it was on the disk".to_owned(),
+        ));
     }
     let state = fs::read(path.join("state")).map_err(|error| torn(&error))?;
     if state.len() as u64 != description.state_size || sha256(&state) != description.state_sha256 {
