@@ -99,10 +99,11 @@ impl Hop {
 
     /// Has the hop resolved and waits for its MAC.
     async fn mac(&self, handle: &Handle, changes: &mut Changes) -> Result<MacAddress, Refusal> {
-        self.resolve(handle).await?;
+        // First a look: asking takes an entry that an operator made permanent for one that is not (`__neigh_update`).
         if let Some(mac) = self.known(handle).await? {
             return Ok(mac);
         }
+        self.resolve(handle).await?;
         while let Some((message, _)) = changes.next().await {
             if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(neighbour)) =
                 message.payload

@@ -67,8 +67,9 @@ pub(crate) async fn way(query: &Query, machine: &Machine) -> Result<Way, RouteEr
         RouteType::Broadcast => return Err(NoWay::Broadcast { to, interface }.into()),
         _ => {}
     }
+    let exact = RouteFlags::FibMatch | RouteFlags::LookupTable;
     // With an interface that was named, IPv4 takes an address without a route for a neighbour (`ip_route_output_key`).
-    let matched = match get(&handle, query, RouteFlags::FibMatch).await {
+    let matched = match get(&handle, query, exact).await {
         Ok(matched) => matched,
         Err(error) => return Err(refused(&error, &doing, &handle, query, machine).await),
     };

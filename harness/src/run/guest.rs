@@ -22,7 +22,7 @@ use lastwords_vm::{
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     netconsole::MacAddress,
-    run::{Error, case::Setting, preparation},
+    run::{Error, case::Setting, need, preparation},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic, step::Run},
 };
 
@@ -195,9 +195,10 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
         .copied()
         .chain(OFTEN)
         .chain(scenario.modules());
+    let wanted: BTreeSet<&str> = wanted.collect();
     let mut initramfs = Initramfs::new();
     let mut plan = GuestPlan::default();
-    for name in wanted.collect::<BTreeSet<&str>>() {
+    for name in wanted.iter().copied() {
         if kernel.modules.presence(&ModuleName::new(name))? == Presence::Absent {
             continue;
         }
@@ -213,9 +214,7 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
     plan.cards = (0..node.interfaces.len()).map(card_mac).collect();
     let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
     initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
-    for run in programs(scenario, node) {
-        initramfs.program(run)?;
-    }
+    pack_programs(&mut initramfs, programs(scenario, node), kernel, &wanted)?;
     for (there, here) in files(scenario, node) {
         let (mode, bytes) = read(&here).map_err(|source| Error::Folder { path: here, source })?;
         initramfs.file(there, mode, bytes);
@@ -225,6 +224,34 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
         source,
     })?;
     Ok(initramfs.init(&program)?.finish()?)
+}
+
+/// Packs programs, and what they do not say that they need: this program is there already, and modprobe looks for the
+/// kernel's modules.
+fn pack_programs(
+    initramfs: &mut Initramfs,
+    programs: BTreeSet<&str>,
+    kernel: &Kernel,
+    modules: &BTreeSet<&str>,
+) -> Result<(), Error> {
+    for program in programs {
+        if program == need::OWN {
+            initramfs.symlink(&format!("usr/bin/{program}"), "/init");
+            continue;
+        }
+        initramfs.program(program)?;
+        if program == "modprobe" {
+            let mut there = Vec::new();
+            for name in modules.iter().copied() {
+                if need::presence(kernel, name)? != Presence::Absent {
+                    there.push(name);
+                }
+            }
+            let closure = kernel.modules.closure(there)?;
+            initramfs.modules(&kernel.modules, &closure)?;
+        }
+    }
+    Ok(())
 }
 
 /// The programs that the scenario runs on `node`: the commands, and what they need besides.

@@ -11,6 +11,9 @@ use crate::{
     scenario::{Action, Role, Scenario, Via, needs::KernelVersion, node::Program},
 };
 
+/// This program, as scenarios name it: every sender has it.
+pub(crate) const OWN: &str = "lastwords";
+
 /// Why `scenario` cannot run on `kernel` here; none where it can.
 pub(crate) fn unmet(
     scenario: &Scenario,
@@ -117,7 +120,7 @@ fn machine_lacks(scenario: &Scenario) -> Option<String> {
         _ => None,
     });
     let mut programs = scenario.needs.program.iter().chain(run.flatten());
-    let missing = programs.find(|program| which::which(program).is_err())?;
+    let missing = programs.find(|program| *program != OWN && which::which(program).is_err())?;
     Some(format!(
         "needs program `{missing}`, which is not on the PATH"
     ))

@@ -16,6 +16,7 @@ mod image;
 mod language;
 mod meaning;
 mod output;
+mod param;
 mod qemu;
 mod readme;
 mod schedule;
