@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use lastwords_vm::kernel::config::{Config, Setting};
 use netlink_packet_route::{
-    address::{AddressAttribute, AddressMessage},
+    address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, Prop},
     neighbour::{NeighbourAttribute, NeighbourMessage},
 };
@@ -114,10 +114,13 @@ fn kind(info: &LinkInfo) -> Option<String> {
 /// With a peer, IFA_LOCAL is the interface's own address and IFA_ADDRESS the other end's (`if_addr.h`).
 fn own(message: &AddressMessage) -> Option<Own> {
     let (mut local, mut address): (Option<IpAddr>, Option<IpAddr>) = (None, None);
+    let mut temporary = false;
     for attribute in &message.attributes {
         match attribute {
             AddressAttribute::Local(ip) => local = Some(*ip),
             AddressAttribute::Address(ip) => address = Some(*ip),
+            // The same bit says "secondary" of an IPv4 address (`IFA_F_TEMPORARY`).
+            AddressAttribute::Flags(flags) => temporary = flags.contains(AddressFlags::Secondary),
             _ => {}
         }
     }
@@ -125,6 +128,7 @@ fn own(message: &AddressMessage) -> Option<Own> {
     Some(Own {
         address: local.or(address)?,
         network: IpNet::new(network, message.header.prefix_len).ok()?,
+        temporary: temporary && network.is_ipv6(),
     })
 }
 
@@ -159,13 +163,14 @@ fn kernel() -> Kernel {
         None if loaded => Support::Module,
         None => listed(&release),
     };
-    let in_configfs = Path::new("/sys/kernel/config/netconsole").exists();
+    let configfs = Path::new("/sys/kernel/config/netconsole");
     let dynamic = has("NETCONSOLE_DYNAMIC").map(|setting| setting != Setting::Off);
     Kernel {
         netconsole,
-        dynamic: dynamic.or(in_configfs.then_some(true)),
+        dynamic: dynamic.or(configfs.exists().then_some(true)),
         loaded,
         console_level: console_level(),
+        targets: names_in(configfs),
         release,
     }
 }
@@ -196,6 +201,16 @@ fn listed(release: &str) -> Support {
     } else {
         Support::Absent
     }
+}
+
+/// What is in a folder; nothing where it is not there, or not for this user.
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 /// The first number of /proc/sys/kernel/printk.

@@ -30,6 +30,8 @@ pub(crate) struct Kernel {
     pub(crate) loaded: bool,
     /// Messages below this level go to the consoles.
     pub(crate) console_level: Option<u8>,
+    /// The targets that configfs has already.
+    pub(crate) targets: Vec<String>,
 }
 
 /// How a kernel has netconsole.
@@ -73,6 +75,8 @@ pub(crate) struct Interface {
 pub(crate) struct Own {
     pub(crate) address: IpAddr,
     pub(crate) network: IpNet,
+    /// Whether it is one of IPv6 that the kernel makes up for some hours (RFC 8981).
+    pub(crate) temporary: bool,
 }
 
 /// An entry of the neighbour table.

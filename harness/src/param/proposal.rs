@@ -120,7 +120,7 @@ impl Proposal {
                 files(&parameter)
             },
             configfs: configfs(&settings, &wish.name, built_in),
-            findings: findings(machine, interface, &settings),
+            findings: findings(machine, interface, &settings, &wish.name),
             parameter,
             settings,
         }))
@@ -191,7 +191,12 @@ fn configfs(settings: &Settings, name: &str, built_in: bool) -> Vec<String> {
     commands
 }
 
-fn findings(machine: &Machine, interface: &Interface, settings: &Settings) -> Vec<Finding> {
+fn findings(
+    machine: &Machine,
+    interface: &Interface,
+    settings: &Settings,
+    target: &str,
+) -> Vec<Finding> {
     let mut found = device::findings(machine, interface);
     let kernel = &machine.kernel;
     let name = &interface.name;
@@ -215,9 +220,39 @@ fn findings(machine: &Machine, interface: &Interface, settings: &Settings) -> Ve
         let help = "the receiver's side must know the way back, or its rp_filter drops the lines";
         found.push(Finding::warning("foreign-source", text).help(help));
     }
+    found.extend(temporary(interface, settings));
+    if kernel.targets.iter().any(|name| name == target) {
+        let text = format!("configfs has a target `{target}` already");
+        let help = "give this one another name with `--name`, or remove that one with rmdir";
+        found.push(Finding::warning("target-exists", text).help(help));
+    }
     found.extend(at_boot(machine, interface));
     found.extend(support::findings(kernel));
     found
+}
+
+/// An address that will not be the machine's for long, and one that stays.
+fn temporary(interface: &Interface, settings: &Settings) -> Option<Finding> {
+    let chosen = interface
+        .addresses
+        .iter()
+        .find(|own| own.address == settings.local_ip && own.temporary)?;
+    let text = format!(
+        "the source address {} is a temporary one (RFC 8981): some hours later it is no address of this machine",
+        chosen.address
+    );
+    let lasting = interface
+        .addresses
+        .iter()
+        .find(|own| own.network.trunc() == chosen.network.trunc() && !own.temporary);
+    let finding = Finding::warning("temporary-source", text);
+    Some(match lasting {
+        Some(own) => finding.help(format!(
+            "`--source {}` takes the one that stays",
+            own.address
+        )),
+        None => finding,
+    })
 }
 
 /// What is not yet there when the machine comes up.
@@ -257,6 +292,7 @@ mod tests {
                 dynamic: Some(true),
                 loaded: false,
                 console_level: Some(8),
+                targets: Vec::new(),
             },
             interfaces: vec![Interface {
                 index: 2,
@@ -269,6 +305,7 @@ mod tests {
                 addresses: vec![Own {
                     address: "10.1.0.1".parse().unwrap(),
                     network,
+                    temporary: false,
                 }],
                 ..Interface::default()
             }],
@@ -348,6 +385,35 @@ mod tests {
         let proposal = propose(&machine(Support::Module, Some(kind)));
         let codes: Vec<&str> = proposal.findings.iter().map(|one| one.code).collect();
         assert_eq!(codes, expected);
+    }
+
+    #[test]
+    fn knows_a_target_of_the_same_name() {
+        let mut machine = machine(Support::Module, None);
+        machine.kernel.targets = vec!["log host".to_owned()];
+        assert_eq!(propose(&machine).findings[0].code, "target-exists");
+    }
+
+    #[test]
+    fn knows_an_address_that_does_not_stay() {
+        let own = |address: &str, temporary| Own {
+            address: address.parse().unwrap(),
+            network: format!("{address}/64").parse().unwrap(),
+            temporary,
+        };
+        let mut machine = machine(Support::Module, None);
+        machine.interfaces[0].addresses = vec![own("fd01::77", true), own("fd01::1", false)];
+        let wish = Wish {
+            to: "fd01::2".parse().unwrap(),
+            ..wish()
+        };
+        let way = Way {
+            source: Some("fd01::77".parse().unwrap()),
+            ..way()
+        };
+        let proposal = Proposal::new(&wish, &machine, &way).unwrap().unwrap();
+        let help = proposal.findings[0].help.as_deref().unwrap();
+        assert_eq!(help, "`--source fd01::1` takes the one that stays");
     }
 
     #[test]

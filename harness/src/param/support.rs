@@ -83,6 +83,7 @@ mod tests {
             dynamic,
             loaded,
             console_level,
+            targets: Vec::new(),
         };
         let found: Vec<_> = findings(&kernel).iter().map(|one| one.code).collect();
         assert_eq!(found, expected);

@@ -271,6 +271,7 @@ mod tests {
                 addresses: vec![Own {
                     address: network.addr(),
                     network,
+                    temporary: false,
                 }],
                 ..Interface::default()
             }

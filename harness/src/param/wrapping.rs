@@ -25,15 +25,23 @@ pub(crate) fn find(text: &str) -> Found {
     }
 }
 
-/// Where the parameter's name begins: at the start of a word, or behind the module's name and a dot.
+/// Where the parameter's name begins: at the start of a word, or behind the module's name and a dot, and in no comment.
 fn place_of_name(text: &str) -> Option<usize> {
     let starts_a_word = |place: &usize| {
         let before = text[..*place].chars().next_back();
-        before.is_none_or(|letter| letter.is_whitespace() || matches!(letter, '.' | '"' | '\''))
+        let is_comment = text[start_of_line(text, *place)..]
+            .trim_start()
+            .starts_with('#');
+        let is_start = |letter: char| letter.is_whitespace() || matches!(letter, '.' | '"' | '\'');
+        before.is_none_or(is_start) && !is_comment
     };
     text.match_indices(NAME)
         .map(|(place, _)| place)
         .find(starts_a_word)
+}
+
+fn start_of_line(text: &str, place: usize) -> usize {
+    text[..place].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
 fn named(text: &str, name: usize) -> Found {
@@ -52,7 +60,10 @@ fn named(text: &str, name: usize) -> Found {
     };
     let value = start..start + length.unwrap_or(rest.len());
     let mut findings = Vec::new();
-    let words: Vec<(usize, &str)> = words(&text[..name]).collect();
+    let line = start_of_line(text, name);
+    let words: Vec<(usize, &str)> = words(&text[line..name])
+        .map(|(place, word)| (line + place, word))
+        .collect();
     match words.as_slice() {
         [(_, "options"), (place, module), ..] if *module != "netconsole" => {
             let text = format!("these are options of a module `{module}`");
@@ -112,6 +123,7 @@ mod tests {
     #[case::modprobe_quoted("sudo modprobe netconsole 'netconsole=@/eth0,@10.0.0.2/'")]
     #[case::inner_quotes("modprobe netconsole netconsole=\"@/eth0,@10.0.0.2/\"")]
     #[case::options("options netconsole netconsole=@/eth0,@10.0.0.2/\n")]
+    #[case::file("# netconsole=x\noptions netconsole netconsole=@/eth0,@10.0.0.2/\n")]
     #[case::command_line("quiet netconsole.netconsole=@/eth0,@10.0.0.2/ panic=1")]
     fn finds_the_value(#[case] text: &str) {
         let found = find(text);

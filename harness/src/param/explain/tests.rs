@@ -29,6 +29,7 @@ fn machine(release: &str) -> Machine {
                 Own {
                     address: network.addr(),
                     network,
+                    temporary: false,
                 }
             })
             .collect(),
@@ -45,6 +46,7 @@ fn machine(release: &str) -> Machine {
             dynamic: Some(true),
             loaded: false,
             console_level: Some(8),
+            targets: Vec::new(),
         },
         interfaces: vec![
             card(2, "eth0", &["10.1.0.1/24", "fd01::1/64"]),
