@@ -5,6 +5,7 @@ mod fetch;
 mod param;
 mod run;
 mod schedule;
+mod shell;
 mod watch;
 
 use std::{
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Prints the netconsole parameter for an address, or explains one
     Param(param::ParamArguments),
+    /// Sets a scenario up and stops before its first step, with a shell in its machines
+    Shell(ShellArguments),
     /// Fetches, lists and removes kernels
     #[command(subcommand)]
     Kernel(KernelCommand),
@@ -163,6 +166,46 @@ pub(crate) struct CheckArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = SHELL_HELP)]
+pub(crate) struct ShellArguments {
+    /// The scenario file
+    pub(crate) path: PathBuf,
+    /// The kernel under test, as for `run`
+    #[arg(long, value_name = "KERNEL", default_value = "debian:6.1")]
+    pub(crate) kernel: String,
+    /// Modules for a kernel that is an image: a folder that holds them
+    #[arg(long, value_name = "DIR")]
+    pub(crate) modules: Option<PathBuf>,
+    /// Puts one rebuilt module in place of the kernel's own
+    #[arg(long = "module", value_name = "FILE.ko")]
+    pub(crate) replacements: Vec<PathBuf>,
+    /// Which case of a file with a matrix: a regular expression that matches its name
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) filter: Option<String>,
+    /// Stops before the first step at or behind this line of the file
+    #[arg(long, value_name = "LINE", conflicts_with = "at_failure")]
+    pub(crate) at: Option<usize>,
+    /// Stops where the scenario fails, if it does
+    #[arg(long)]
+    pub(crate) at_failure: bool,
+    /// Boots the guests for real, instead of restoring ones that were booted before
+    #[arg(long)]
+    pub(crate) cold: bool,
+    /// How long a kernel may take to come up
+    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = duration)]
+    pub(crate) boot_within: Duration,
+}
+
+const SHELL_HELP: &str = "\
+Commands where it has stopped:
+  NODE              a shell there; leave it with `exit`, or with Ctrl-] while it goes on
+  NODE COMMAND...   runs one command there
+  step, go          does the next step; all of them
+  lines             what has arrived
+  help, quit
+Example: lastwords shell scenarios/smoke/floppy.toml --at 20";
+
+#[derive(Debug, Args)]
 pub(crate) struct SchemaArguments {
     /// The older draft that most editors read
     #[arg(long)]
@@ -228,6 +271,8 @@ pub(crate) enum CommandError {
     Filter(#[source] regex::Error),
     #[error("no case is left: none of {0} matches `--filter`")]
     NothingLeft(usize),
+    #[error("it has more than one case, and one can be looked into at a time\n(choose with `--filter`: {})", .0.join(", "))]
+    ManyCases(Vec<String>),
     #[error(transparent)]
     Vm(#[from] lastwords_vm::error::Error),
     #[error(transparent)]
@@ -251,6 +296,7 @@ impl CommandError {
             Self::Suite(_)
             | Self::Filter(_)
             | Self::NothingLeft(_)
+            | Self::ManyCases(_)
             | Self::Vm(lastwords_vm::error::Error::SourceSyntax { .. }) => Exit::Usage,
             Self::Vm(_)
             | Self::Qemu(_)
@@ -269,6 +315,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Param(arguments) => param::param(&arguments),
+        Command::Shell(arguments) => shell::shell(&arguments),
         Command::Kernel(command) => fetch::kernel(&command),
         Command::Schema(arguments) => schema(&arguments),
     };

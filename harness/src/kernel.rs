@@ -15,5 +15,6 @@ pub(crate) mod neighbour;
 pub(crate) mod renewal;
 pub(crate) mod request;
 pub(crate) mod route;
+pub(crate) mod terminal;
 
 pub(crate) use request::{Answer, Refusal, Request};

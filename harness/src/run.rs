@@ -16,8 +16,10 @@ pub(crate) mod schedule;
 pub(crate) mod stage;
 pub(crate) mod targets;
 pub(crate) mod times;
+pub(crate) mod tools;
 pub(crate) mod trouble;
 pub(crate) mod turn;
+pub(crate) mod visit;
 pub(crate) mod wait;
 
 use std::{collections::BTreeMap, future::ready, num::NonZeroU32, time::Instant};

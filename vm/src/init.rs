@@ -22,6 +22,8 @@ use crate::channel::{READY, split};
 
 /// The first ISA serial port, `nodefaults` or not.
 const PORT: &str = "/dev/ttyS0";
+/// The second, of a machine that has a terminal.
+pub const TERMINAL: &str = "/dev/ttyS1";
 
 nix::ioctl_read_bad!(get_settings, libc::TCGETS2, libc::termios2);
 nix::ioctl_write_ptr_bad!(set_settings, libc::TCSETS2, libc::termios2);

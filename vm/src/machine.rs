@@ -40,6 +40,8 @@ pub struct Machine {
     pub cards: Vec<NetworkCard>,
     /// How it runs.
     pub accelerator: Accelerator,
+    /// Whether it has a second serial port, for somebody at a terminal: [`crate::qemu::Qemu::terminal`].
+    pub terminal: bool,
 }
 
 /// Where a guest's memory lives, and whether it starts from a saved state.
@@ -58,6 +60,7 @@ pub(crate) enum Memory {
 pub(crate) struct Descriptors {
     pub(crate) monitor: i32,
     pub(crate) channel: i32,
+    pub(crate) terminal: Option<i32>,
     pub(crate) initramfs: Option<i32>,
     pub(crate) cards: Vec<i32>,
 }
@@ -187,9 +190,10 @@ fn memory_backend(size: u32, file: &std::path::Path, share: &str) -> String {
     format!("memory-backend-file,id=ram,size={size}M,mem-path={file},share={share}")
 }
 
-/// The monitor and the guest channel, an ISA serial port: built into every kernel, alive from first printk to last.
+/// The monitor and the guest channel, an ISA serial port: built into every kernel, alive from first printk to last. A
+/// terminal is another.
 fn connections(descriptors: &Descriptors) -> Vec<String> {
-    [
+    let mut arguments = [
         "-chardev".to_owned(),
         format!("socket,id=monitor,fd={}", descriptors.monitor),
         "-mon".to_owned(),
@@ -199,5 +203,14 @@ fn connections(descriptors: &Descriptors) -> Vec<String> {
         "-device".to_owned(),
         "isa-serial,chardev=channel".to_owned(),
     ]
-    .to_vec()
+    .to_vec();
+    if let Some(terminal) = descriptors.terminal {
+        arguments.extend([
+            "-chardev".to_owned(),
+            format!("socket,id=terminal,fd={terminal}"),
+            "-device".to_owned(),
+            "isa-serial,chardev=terminal".to_owned(),
+        ]);
+    }
+    arguments
 }

@@ -108,6 +108,8 @@ pub struct Qemu {
     pub qmp: Qmp,
     /// The channel to PID 1 of the guest.
     pub channel: Channel,
+    /// The far end of the guest's [`crate::init::TERMINAL`], where the machine has one.
+    pub terminal: Option<UnixStream>,
 }
 
 /// What a machine is started with, besides its description.
@@ -138,20 +140,29 @@ impl Qemu {
         let program = program()?;
         let (monitor, monitor_far) = pair()?;
         let (channel, channel_far) = pair()?;
+        let (terminal, terminal_far) = machine.terminal.then(pair).transpose()?.unzip();
         let initramfs = start.initramfs.map(in_memory).transpose()?;
         let descriptors = Descriptors {
             monitor: monitor_far.as_raw_fd(),
             channel: channel_far.as_raw_fd(),
+            terminal: terminal_far.as_ref().map(AsRawFd::as_raw_fd),
             initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
             cards: start.cards.iter().map(AsRawFd::as_raw_fd).collect(),
         };
         let arguments = machine.arguments(start.memory, &descriptors);
         let mut kept: Vec<RawFd> = vec![descriptors.monitor, descriptors.channel];
+        kept.extend(descriptors.terminal);
         kept.extend(descriptors.initramfs);
         kept.extend(&descriptors.cards);
         kept.extend(start.state.map(AsRawFd::as_raw_fd));
         let mut process = spawn(&program, &arguments, kept)?;
-        drop((monitor_far, channel_far, start.cards, initramfs));
+        drop((
+            monitor_far,
+            channel_far,
+            terminal_far,
+            start.cards,
+            initramfs,
+        ));
         let command = pasteable(&program, &arguments);
         let mut patience = Patience::with(process.child.id());
         let qmp = match patience
@@ -176,6 +187,7 @@ impl Qemu {
             command,
             qmp,
             channel: Channel::new(channel),
+            terminal,
         };
         let (major, minor, micro) = qemu.qmp.version;
         if (major, minor) < OLDEST {

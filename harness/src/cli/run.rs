@@ -148,6 +148,7 @@ pub(super) fn setting(
         keep: arguments.keep || arguments.out.is_some(),
         attempt: String::new(),
         pool: Pool::default(),
+        shell: false,
     })
 }
 
@@ -235,7 +236,10 @@ pub(super) fn filter(filter: Option<&str>) -> Result<regex::Regex, CommandError>
     regex::Regex::new(filter.unwrap_or("")).map_err(CommandError::Filter)
 }
 
-fn filtered(scenarios: Vec<Scenario>, wanted: Option<&str>) -> Result<Vec<Scenario>, CommandError> {
+pub(super) fn filtered(
+    scenarios: Vec<Scenario>,
+    wanted: Option<&str>,
+) -> Result<Vec<Scenario>, CommandError> {
     let wanted = filter(wanted)?;
     let count = scenarios.len();
     let left: Vec<Scenario> = scenarios
@@ -271,13 +275,18 @@ fn folder(arguments: &RunArguments, cache: &Cache) -> Result<PathBuf, CommandErr
         })?;
         return Ok(out.clone());
     }
-    // Where it cannot be made, each case says so that has something to leave there.
+    Ok(runs_folder(cache))
+}
+
+/// A folder for this run in the cache; the oldest runs go. Where it cannot be made, each case says so that has something
+/// to leave there.
+pub(super) fn runs_folder(cache: &Cache) -> PathBuf {
     let runs = cache
         .part("runs")
         .unwrap_or_else(|_| cache.root().join("runs"));
     forget(&runs);
     let now = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
-    Ok(runs.join(format!("{now}-{}", std::process::id())))
+    runs.join(format!("{now}-{}", std::process::id()))
 }
 
 /// Removes the oldest runs; their names begin with their time. One that cannot be removed is in nobody's way.

@@ -6,6 +6,8 @@ use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 
 use crate::kernel::{Refusal, request::Ran};
 
+/// Where programs of a guest are looked for.
+pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of each output is kept.
 const OUTPUT_LIMIT: u64 = 64 << 10;
 
@@ -18,10 +20,7 @@ pub(crate) async fn run(command: &[String], within: Duration) -> Result<Ran, Ref
     let refused = |error: std::io::Error| Refusal::by_kernel(doing(), &error);
     let mut child = Command::new(program)
         .args(arguments)
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
+        .env("PATH", PATH)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

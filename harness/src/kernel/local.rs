@@ -4,7 +4,7 @@ use std::{fs, io, path::Path};
 
 use crate::kernel::{
     Answer, Refusal, Request, command, configfs, interface, log::LogReader, module::Modules,
-    neighbour, renewal,
+    neighbour, renewal, terminal,
 };
 
 /// Whoever executes requests: what it must remember between them.
@@ -85,6 +85,8 @@ impl Kernel {
             Request::Run { command, within } => {
                 command::run(&command, within).await.map(Answer::Ran)
             }
+            Request::Shell(shell) => terminal::start(&shell).map(done),
+            Request::TerminalSize { rows, columns } => terminal::resize(rows, columns).map(done),
         }
     }
 

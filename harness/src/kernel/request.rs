@@ -71,6 +71,22 @@ pub(crate) enum Request {
         command: Vec<String>,
         within: Duration,
     },
+    /// Starts a shell on the second serial port; it runs on while other things are asked.
+    Shell(Shell),
+    /// Tells that port how large the window is that it is seen through.
+    TerminalSize { rows: u16, columns: u16 },
+}
+
+/// A shell for somebody who looks inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shell {
+    pub(crate) program: String,
+    pub(crate) arguments: Vec<String>,
+    /// What kind of terminal it is seen through: `$TERM`.
+    pub(crate) term: String,
+    pub(crate) prompt: String,
+    /// What is to be written to the port once the shell has ended.
+    pub(crate) farewell: String,
 }
 
 /// One change under /sys/kernel/config/netconsole.
@@ -168,7 +184,9 @@ impl Request {
             | Self::SetUp { .. }
             | Self::Read { .. }
             | Self::ReadLog
-            | Self::Run { .. } => None,
+            | Self::Run { .. }
+            | Self::Shell(_)
+            | Self::TerminalSize { .. } => None,
         }
     }
 }

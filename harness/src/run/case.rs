@@ -46,6 +46,8 @@ pub(crate) struct Setting {
     pub(crate) attempt: String,
     /// Guests that wait for a scenario.
     pub(crate) pool: Pool,
+    /// Whether somebody may want a shell in the guests.
+    pub(crate) shell: bool,
 }
 
 /// A finished case.
@@ -56,12 +58,16 @@ pub(crate) struct Finished {
 
 /// Where the time of a case went.
 #[derive(Default)]
-struct Clock {
+pub(crate) struct Clock {
     timings: Vec<Timing>,
 }
 
 impl Clock {
-    async fn time<T>(&mut self, what: impl Into<String>, work: impl Future<Output = T>) -> T {
+    pub(super) async fn time<T>(
+        &mut self,
+        what: impl Into<String>,
+        work: impl Future<Output = T>,
+    ) -> T {
         let start = Instant::now();
         let result = work.await;
         self.timings.push(Timing {
@@ -81,67 +87,107 @@ pub(crate) async fn run(
     turn: &mut Turn<'_>,
 ) -> Option<Finished> {
     let start = Instant::now();
-    let mut report = CaseReport {
-        name: scenario.name.clone(),
-        title: scenario.title.clone(),
-        kernel: kernel.name.clone(),
-        backend: "vm".to_owned(),
-        outcome: Outcome::Passed,
-        duration: start.elapsed(),
-        timings: Vec::new(),
-        folder: None,
-        arrived: Vec::new(),
-        seeds: BTreeMap::new(),
-        notes: Vec::new(),
+    let mut clock = Clock::default();
+    let set = set_the_stage(scenario, kernel, setting, &mut clock);
+    let mut finished = match turn.beside(set).await {
+        Ok(mut stage) => {
+            let played = match turn.wait(&mut stage).await {
+                Ok(true) => play(&mut stage, &mut clock).await,
+                Ok(false) => {
+                    stage.down().await;
+                    return None;
+                }
+                Err(trouble) => Err(trouble.into()),
+            };
+            let outcome = evidence::outcome(&stage, kernel, played);
+            close(stage, kernel, setting, (clock, outcome)).await
+        }
+        Err(NoStage::Error(Error::Interrupted)) if !turn.has_come() => return None,
+        Err(no_stage) => Finished {
+            report: report(scenario, kernel, no_stage.into(), clock),
+            leftovers: Vec::new(),
+        },
     };
-    let mut leftovers = Vec::new();
-    match need::unmet(scenario, kernel, &setting.privilege) {
-        Err(error) => {
-            report.outcome = Outcome::Error {
-                causes: causes(&error),
-            }
-        }
-        Ok(Some(outcome)) => report.outcome = outcome,
-        Ok(None) => {
-            let mut clock = Clock::default();
-            let built = turn.beside(build(scenario, kernel, setting, &mut clock));
-            match built.await {
-                Ok(mut stage) => {
-                    let played = match turn.wait(&mut stage).await {
-                        Ok(true) => play(&mut stage, &mut clock).await,
-                        Ok(false) => {
-                            stage.down().await;
-                            return None;
-                        }
-                        Err(trouble) => Err(Interrupted {
-                            step: None,
-                            trouble,
-                        }),
-                    };
-                    report.outcome = evidence::outcome(&stage, kernel, played);
-                    report.arrived.clone_from(&stage.passed);
-                    report.notes = evidence::notes(&stage);
-                    report.folder = evidence::keep(&stage, &mut report, setting);
-                    leftovers = clock.time("teardown", stage.down()).await;
-                }
-                Err(Error::Interrupted) if !turn.has_come() => return None,
-                Err(error) => {
-                    report.outcome = Outcome::Error {
-                        causes: causes(&error),
-                    }
-                }
-            }
-            report.timings = clock.timings;
-        }
-    }
-    report.duration = start.elapsed() - turn.waited;
+    finished.report.duration = start.elapsed() - turn.waited;
     if !turn.waited.is_zero() {
-        report.timings.push(Timing {
+        finished.report.timings.push(Timing {
             what: "ready before its turn".to_owned(),
             took: turn.waited,
         });
     }
-    Some(Finished { report, leftovers })
+    Some(finished)
+}
+
+/// Why a case gets no stage.
+pub(super) enum NoStage {
+    /// It is not to be run here.
+    NotRun(Outcome),
+    /// No verdict can be reached.
+    Error(Error),
+}
+
+impl From<NoStage> for Outcome {
+    fn from(no_stage: NoStage) -> Self {
+        match no_stage {
+            NoStage::NotRun(outcome) => outcome,
+            NoStage::Error(error) => Self::Error {
+                causes: causes(&error),
+            },
+        }
+    }
+}
+
+/// The stage with its guests started; or what the case comes to where there can be none.
+pub(super) async fn set_the_stage<'scenario>(
+    scenario: &'scenario Scenario,
+    kernel: &Kernel,
+    setting: &Setting,
+    clock: &mut Clock,
+) -> Result<Stage<'scenario>, NoStage> {
+    match need::unmet(scenario, kernel, &setting.privilege).map_err(NoStage::Error)? {
+        Some(outcome) => Err(NoStage::NotRun(outcome)),
+        None => build(scenario, kernel, setting, clock)
+            .await
+            .map_err(NoStage::Error),
+    }
+}
+
+/// Takes a stage down, and reports on what it came to.
+pub(super) async fn close(
+    stage: Stage<'_>,
+    kernel: &Kernel,
+    setting: &Setting,
+    (mut clock, outcome): (Clock, Outcome),
+) -> Finished {
+    let mut report = report(stage.scenario, kernel, outcome, Clock::default());
+    report.arrived.clone_from(&stage.passed);
+    report.notes = evidence::notes(&stage);
+    report.folder = evidence::keep(&stage, &mut report, setting);
+    let leftovers = clock.time("teardown", stage.down()).await;
+    report.timings = clock.timings;
+    Finished { report, leftovers }
+}
+
+/// A report of a case that left nothing.
+pub(crate) fn report(
+    scenario: &Scenario,
+    kernel: &Kernel,
+    outcome: Outcome,
+    clock: Clock,
+) -> CaseReport {
+    CaseReport {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        kernel: kernel.name.clone(),
+        backend: "vm".to_owned(),
+        outcome,
+        duration: Duration::ZERO,
+        timings: clock.timings,
+        folder: None,
+        arrived: Vec::new(),
+        seeds: BTreeMap::new(),
+        notes: Vec::new(),
+    }
 }
 
 /// An error and its causes, each a line.
@@ -245,33 +291,58 @@ pub(crate) struct Interrupted<'scenario> {
     pub(crate) trouble: Trouble,
 }
 
+impl From<Trouble> for Interrupted<'_> {
+    /// Outside all steps.
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            step: None,
+            trouble,
+        }
+    }
+}
+
 /// Sets up, steps, and what nobody asked about.
 async fn play<'scenario>(
     stage: &mut Stage<'scenario>,
     clock: &mut Clock,
 ) -> Result<(), Interrupted<'scenario>> {
-    let before = |trouble| Interrupted {
-        step: None,
-        trouble,
-    };
-    clock
-        .time("prepare", prepare(stage))
-        .await
-        .map_err(before)?;
-    clock
-        .time("targets", stage.set_targets_up())
-        .await
-        .map_err(before)?;
+    set_up(stage, clock).await?;
     let scenario = stage.scenario;
     for step in &scenario.steps {
-        let what = format!("step {}", step.place);
-        let done = clock.time(what, one(stage, step)).await;
-        done.map_err(|trouble| Interrupted {
-            step: Some(step),
-            trouble,
-        })?;
+        take(stage, clock, step).await?;
     }
-    clock.time("audit", stage.audit()).await.map_err(before)
+    audit(stage, clock).await
+}
+
+/// What comes before the first step.
+pub(super) async fn set_up<'scenario>(
+    stage: &mut Stage<'scenario>,
+    clock: &mut Clock,
+) -> Result<(), Interrupted<'scenario>> {
+    clock.time("prepare", prepare(stage)).await?;
+    Ok(clock.time("targets", stage.set_targets_up()).await?)
+}
+
+/// One step.
+pub(super) async fn take<'scenario>(
+    stage: &mut Stage<'scenario>,
+    clock: &mut Clock,
+    step: &'scenario Step,
+) -> Result<(), Interrupted<'scenario>> {
+    let what = format!("step {}", step.place);
+    let done = clock.time(what, one(stage, step)).await;
+    done.map_err(|trouble| Interrupted {
+        step: Some(step),
+        trouble,
+    })
+}
+
+/// What comes after the last step: what nobody asked about.
+pub(super) async fn audit<'scenario>(
+    stage: &mut Stage<'scenario>,
+    clock: &mut Clock,
+) -> Result<(), Interrupted<'scenario>> {
+    Ok(clock.time("audit", stage.audit()).await?)
 }
 
 /// One step, and whether it fails as it should.

@@ -22,7 +22,7 @@ use lastwords_vm::{
 use crate::{
     kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
     netconsole::MacAddress,
-    run::{Error, case::Setting, need, preparation},
+    run::{Error, case::Setting, need, preparation, tools},
     scenario::{Action, Node, NodeIndex, Scenario, node::Nic, step::Run},
 };
 
@@ -77,6 +77,7 @@ impl Plan {
             memory,
             cards: cards.collect(),
             accelerator: setting.accelerator,
+            terminal: setting.shell,
         };
         let mut prelude = vec![Request::Facts];
         prelude.extend(preparation::is_usual(node).then(|| preparation::request(node)));
@@ -84,7 +85,7 @@ impl Plan {
         Ok(Self {
             machine,
             prelude: Request::Batch(prelude),
-            initramfs: initramfs(scenario, node, kernel)?,
+            initramfs: initramfs(scenario, node, kernel, setting)?,
             within: setting.boot_within,
         })
     }
@@ -178,7 +179,12 @@ fn card_mac(index: usize) -> MacAddress {
     MacAddress([0x52, 0x54, 0x00, 0x6c, 0x77, index])
 }
 
-fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8>, Error> {
+fn initramfs(
+    scenario: &Scenario,
+    node: &Node,
+    kernel: &Kernel,
+    setting: &Setting,
+) -> Result<Vec<u8>, Error> {
     // In the order of the cards, which so become eth0, eth1, ….
     let mut preload: Vec<&str> = Vec::new();
     let drivers = node
@@ -218,6 +224,9 @@ fn initramfs(scenario: &Scenario, node: &Node, kernel: &Kernel) -> Result<Vec<u8
     for (there, here) in files(scenario, node) {
         let (mode, bytes) = read(&here).map_err(|source| Error::Folder { path: here, source })?;
         initramfs.file(there, mode, bytes);
+    }
+    if setting.shell {
+        tools::pack(&mut initramfs)?;
     }
     let program = std::env::current_exe().map_err(|source| Error::Folder {
         path: "/proc/self/exe".into(),

@@ -269,7 +269,7 @@ impl<'scenario> Stage<'scenario> {
         Ok(true)
     }
 
-    fn take(&mut self, event: Event) {
+    pub(super) fn take(&mut self, event: Event) {
         match event {
             Event::Frame(frame) => {
                 self.frames += 1;

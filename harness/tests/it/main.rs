@@ -20,6 +20,7 @@ mod param;
 mod qemu;
 mod readme;
 mod schedule;
+mod shell;
 mod template;
 mod tidy;
 mod unprivileged;
