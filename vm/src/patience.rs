@@ -222,6 +222,43 @@ mod tests {
         assert_eq!(given, Ok(7));
     }
 
+    /// Ended with the test.
+    struct Busy(std::process::Child);
+
+    impl Drop for Busy {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Two processes that never stop have one processor to share.
+    #[test]
+    fn a_process_that_wants_a_processor_slows_the_clock_down() {
+        let busy = || {
+            let mut command = std::process::Command::new("sh");
+            Busy(command.args(["-c", "while :; do :; done"]).spawn().unwrap())
+        };
+        let processes = [busy(), busy()];
+        let mut one = nix::sched::CpuSet::new();
+        let all = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap();
+        let some = (0..nix::sched::CpuSet::count()).find(|cpu| all.is_set(*cpu).unwrap());
+        one.set(some.unwrap()).unwrap();
+        let mut patience = Patience::wall();
+        for process in &processes {
+            let id = i32::try_from(process.0.id()).unwrap();
+            nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(id), &one).unwrap();
+            patience.watch(process.0.id());
+        }
+        let begun = WallInstant::now();
+        while patience.behind < SECOND / 5 {
+            assert!(begun.elapsed() < SECOND * 60, "{patience:?}");
+            patience.look();
+            std::thread::yield_now();
+        }
+        assert!(begun.elapsed() >= SECOND / 5);
+    }
+
     #[test]
     fn another_ones_deadline_is_stretched_by_the_pace_so_far() {
         let mut patience = Patience::wall();

@@ -141,12 +141,11 @@ fn that_is_torn_while_it_is_used_does_without() {
     let home = Home::new();
     let two = r#"
 title = "Two of a kind"
+links = [{ subnet = "10.9.0.0/24", nodes = ["one", "two", "agent"] }]
 [nodes]
 one = { role = "sender" }
 two = { role = "sender" }
 agent = { role = "receiver" }
-[[links]]
-nodes = ["one", "two", "agent"]
 [[targets]]
 on = "one"
 [[targets]]
