@@ -29,5 +29,6 @@ pub(crate) fn tell(suite: &Suite) -> Result<(), CommandError> {
     }
     let count = suite.count;
     let mistakes = if count == 1 { "mistake" } else { "mistakes" };
-    writeln!(out, "{count} {mistakes} in {} files", suite.files).map_err(CommandError::Output)
+    let files = if suite.files == 1 { "file" } else { "files" };
+    writeln!(out, "{count} {mistakes} in {} {files}", suite.files).map_err(CommandError::Output)
 }

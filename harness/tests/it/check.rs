@@ -47,7 +47,7 @@ fn a_file_of_another_editor_is_read(#[case] text: &str) {
 #[case::lists_in_lists([b"x = ".to_vec(), vec![b'['; 100_000], vec![b']'; 100_000]].concat(), "recursion")]
 #[case::keys_in_keys([b"a.".repeat(50_000), b"b = 1\n".to_vec()].concat(), "recursion")]
 #[case::more_than_any_scenario_has(b"[[steps]]\nkmsg = 'a'\n".repeat(500_000), "is larger than 256 KiB")]
-#[case::mistakes_without_end((0..10_000).flat_map(|key| format!("key{key} = 1\n").into_bytes()).collect(), "and 9902 more in ./hostile.toml\n\n10002 mistakes in 1 files")]
+#[case::mistakes_without_end((0..10_000).flat_map(|key| format!("key{key} = 1\n").into_bytes()).collect(), "and 9902 more in ./hostile.toml\n\n10002 mistakes in 1 file")]
 fn a_hostile_file_is_named_soon(#[case] bytes: Vec<u8>, #[case] sentence: &str) {
     let home = Home::without_kernels();
     fs::write(home.work().join("hostile.toml"), bytes).unwrap();

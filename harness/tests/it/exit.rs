@@ -105,7 +105,7 @@ fn what_the_kernel_cannot_have_is_no_failure_either() {
 #[case::no_such_file(&["run", "nowhere.toml"], "`nowhere.toml` cannot be read\n  because No such file or directory")]
 #[case::an_empty_folder(&["run", "empty"], "there is no scenario file (*.toml) in `empty`")]
 #[case::a_mistake(&["run", "bad"], "kmgs")]
-#[case::a_mistake_checked(&["check", "bad"], "1 mistake in 1 files")]
+#[case::a_mistake_checked(&["check", "bad"], "1 mistake in 1 file")]
 #[case::a_filter_that_is_none(&["run", "good", "--filter", "("], "`--filter` is no regular expression")]
 #[case::a_filter_that_leaves_nothing(&["run", "good", "--filter", "x"], "no case is left: none of 1 matches `--filter`")]
 #[case::no_kernel_by_its_words(&["run", "good", "--kernel", "debian:"], "`debian:` names no kernel")]
