@@ -306,3 +306,157 @@ fn a_cached_kernel_that_is_torn_is_no_pass(#[case] file: &str) {
     assert!(errors.contains("torn"), "{errors}");
     home.nothing_is_left();
 }
+
+/// A kernel build tree as `make` leaves it, out of a package: image, vmlinux, configuration, release, and modules in their
+/// places, listed in the order of the build. `suffix` is what the list calls a module: `.ko`, from 6.3 on `.o`.
+fn build_tree(home: &Home, suffix: &str, image: bool) -> PathBuf {
+    let tree = home.work().join("linux");
+    for part in ["arch/x86/boot", "include/config"] {
+        fs::create_dir_all(tree.join(part)).unwrap();
+    }
+    if image {
+        fs::copy(
+            kernel_folder().join("image"),
+            tree.join("arch/x86/boot/bzImage"),
+        )
+        .unwrap();
+    } else {
+        fs::copy(kernel_folder().join("vmlinux"), tree.join("vmlinux")).unwrap();
+    }
+    fs::copy(kernel_folder().join("config"), tree.join(".config")).unwrap();
+    fs::write(tree.join("include/config/kernel.release"), release() + "\n").unwrap();
+    fs::write(
+        tree.join("modules.builtin"),
+        fs::read(modules().join("modules.builtin")).unwrap(),
+    )
+    .unwrap();
+    let mut order = String::new();
+    for part in fs::read_dir(modules().join("kernel")).unwrap() {
+        let part = part.unwrap();
+        symlink(part.path(), tree.join(part.file_name()))
+            .unwrap_or_else(|_| fill(&part.path(), &tree.join(part.file_name())));
+    }
+    for line in fs::read_to_string(modules().join("modules.order"))
+        .unwrap()
+        .lines()
+    {
+        let place = line.strip_prefix("kernel/").unwrap_or(line);
+        order += &place.replace(".ko", suffix);
+        order.push('\n');
+    }
+    fs::write(tree.join("modules.order"), order).unwrap();
+    tree
+}
+
+/// Links what is in one folder into another that is there already.
+fn fill(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let place = to.join(entry.file_name());
+        symlink(entry.path(), &place).unwrap_or_else(|_| fill(&entry.path(), &place));
+    }
+}
+
+const FLOPPY: &str = include_str!("../../../scenarios/smoke/floppy.toml");
+
+#[rstest]
+#[case::with_its_image(".ko", true)]
+#[case::with_vmlinux_alone(".ko", false)]
+#[case::of_a_newer_kernel(".o", true)]
+fn a_build_tree_runs_with_the_modules_in_their_places(#[case] suffix: &str, #[case] image: bool) {
+    let home = Home::without_kernels();
+    let tree = build_tree(&home, suffix, image);
+    let kernel = tree.to_str().unwrap();
+    home.play(FLOPPY, &["--kernel", kernel]).code(0);
+    home.play(HELLO, &["--kernel", kernel]).code(0);
+}
+
+/// Built anew, a tree is another kernel: nothing that was kept of the one before is used.
+#[test]
+fn a_tree_that_was_built_anew_is_booted_anew() {
+    let home = Home::without_kernels();
+    let tree = build_tree(&home, ".ko", false);
+    let kernel = tree.to_str().unwrap();
+    home.play(HELLO, &["--kernel", kernel]).code(0);
+    let mut vmlinux = fs::read(tree.join("vmlinux")).unwrap();
+    let name = b"debian-kernel@";
+    for place in 0..vmlinux.len() - name.len() {
+        if vmlinux[place..].starts_with(name) {
+            vmlinux[place..place + 6].copy_from_slice(b"DEBIAN");
+        }
+    }
+    fs::write(tree.join("vmlinux"), vmlinux).unwrap();
+    let text = "title = 'x'\n[[steps]]\nexpect = { line = 'DEBIAN-kernel@', replay = true }\n";
+    home.play(text, &["--kernel", kernel]).code(0);
+}
+
+#[test]
+fn a_vmlinux_runs_with_its_modules() {
+    let home = Home::without_kernels();
+    let vmlinux = kernel_folder().join("vmlinux");
+    let arguments = ["--kernel", vmlinux.to_str().unwrap(), "--modules"];
+    home.play(
+        FLOPPY,
+        &[&arguments[..], &[modules().to_str().unwrap()]].concat(),
+    )
+    .code(0);
+}
+
+/// The running kernel: it runs, or it is said what of it cannot be read.
+#[test]
+fn the_running_kernel_runs_or_is_named_with_what_is_not_there() {
+    let home = Home::without_kernels();
+    let assert = home.play(HELLO, &["--kernel", "host"]);
+    let code = assert.get_output().status.code();
+    let (output, errors) = said(&assert);
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let named = output.contains(release.trim()) || errors.contains(release.trim());
+    assert!(
+        code == Some(0) || code == Some(3) && named,
+        "{code:?} {output}{errors}"
+    );
+}
+
+/// Neither Debian kernel is compressed so: the payload of an image in another form, with its real header before it.
+#[rstest]
+#[case::with_gzip(gzip)]
+#[case::with_lz4(lz4)]
+fn an_image_compressed(#[case] compress: fn(&Path) -> Vec<u8>) {
+    let home = Home::without_kernels();
+    let path = image(&home, |length| length);
+    let mut bytes = fs::read(&path).unwrap();
+    let number =
+        |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    // Documentation/arch/x86/boot.rst: setup_sects, payload_offset, payload_length.
+    let start = (usize::from(bytes[0x1f1]) + 1) * 512 + number(&bytes, 0x248) as usize;
+    let payload = compress(&kernel_folder().join("vmlinux"));
+    bytes.truncate(start);
+    bytes[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+    bytes.extend(payload);
+    fs::write(&path, bytes).unwrap();
+    let (image, modules) = (path.to_str().unwrap(), modules());
+    let arguments = ["--kernel", image, "--modules", modules.to_str().unwrap()];
+    home.play(HELLO, &arguments).code(0);
+}
+
+fn gzip(file: &Path) -> Vec<u8> {
+    let mut gzip = std::process::Command::new("gzip");
+    gzip.args(["-1", "-c"]).arg(file).output().unwrap().stdout
+}
+
+/// LZ4's legacy frame as the kernel's build makes it, in blocks of 8 MB that are literals alone, the size behind it.
+fn lz4(file: &Path) -> Vec<u8> {
+    let content = fs::read(file).unwrap();
+    let mut frame = vec![0x02, 0x21, 0x4c, 0x18];
+    for block in content.chunks(8 << 20) {
+        let more = block.len() - 15;
+        let mut literals = vec![0xf0];
+        literals.extend(vec![255; more / 255]);
+        literals.push(u8::try_from(more % 255).unwrap());
+        literals.extend(block);
+        frame.extend(u32::try_from(literals.len()).unwrap().to_le_bytes());
+        frame.extend(literals);
+    }
+    frame.extend(u32::try_from(content.len()).unwrap().to_le_bytes());
+    frame
+}
