@@ -266,3 +266,41 @@ fn a_reader_that_goes_away_is_no_crash() {
     assert!(errors.contains("results cannot be written"), "{errors}");
     home.nothing_is_left();
 }
+
+#[test]
+fn a_standard_error_that_is_full_changes_no_verdict() {
+    let home = Home::shared();
+    let scenario = home.scenario("hello", HELLO);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = home.command();
+    let output = command
+        .arg("run")
+        .arg(scenario)
+        .stderr(full)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.starts_with("passed  work/hello"), "{text}");
+}
+
+#[test]
+fn results_that_cannot_be_written_are_no_success() {
+    let home = Home::shared();
+    let scenario = home.scenario("hello", HELLO);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = home.command();
+    let output = command
+        .arg("run")
+        .arg(scenario)
+        .stdout(full)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(
+        errors.contains("results cannot be written\n  because No space left"),
+        "{errors}"
+    );
+    home.nothing_is_left();
+}
