@@ -169,7 +169,10 @@ impl Qemu {
             .within(start.within, Qmp::connect(monitor, start.orders))
             .await
         {
-            Ok(Ok(qmp)) => qmp,
+            Ok(Ok(mut qmp)) => {
+                qmp.process = process.child.id();
+                qmp
+            }
             Ok(Err(QmpError::Closed | QmpError::Connection(_))) => {
                 return Err(died_at_once(&program, &mut process, command).await);
             }

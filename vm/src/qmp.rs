@@ -18,14 +18,15 @@ use tokio::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    time::timeout,
 };
+
+use crate::patience::{Late, Patience};
 
 /// The longest line that a monitor may send.
 const LINE_LIMIT: u64 = 4 << 20;
 /// How many events are kept for a reader that does not come.
 const EVENT_LIMIT: usize = 256;
-/// How long QEMU may take for a command: it answers at once, unless it is stopped or the machine is out of breath.
+/// How long QEMU may take for a command: it answers at once, unless it is stopped.
 const REPLY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Why the monitor gave no answer.
@@ -68,6 +69,8 @@ pub struct Qmp {
     events: VecDeque<Value>,
     /// QEMU's version, as its greeting tells it.
     pub(crate) version: Version,
+    /// QEMU's process: while it wants a processor and has none, its replies are waited for longer.
+    pub(crate) process: Option<u32>,
 }
 
 /// A command and its arguments, null where it has none.
@@ -91,6 +94,7 @@ impl Qmp {
             next_id: 0,
             events: VecDeque::new(),
             version: (0, 0, 0),
+            process: None,
         };
         let mut lines = String::new();
         let mut open = Vec::new();
@@ -120,14 +124,16 @@ impl Qmp {
     /// Executes `command` and waits for its reply.
     pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, QmpError> {
         let (id, line) = self.request(command, arguments);
+        let mut patience = Patience::with(self.process);
         let conversation = async {
             self.send(&line).await?;
             self.reply(id, command).await
         };
-        let silent = |_| QmpError::Silent {
+        let silent = |Late| QmpError::Silent {
             command: command.to_owned(),
         };
-        timeout(REPLY_WITHIN, conversation).await.map_err(silent)?
+        let replied = patience.within(REPLY_WITHIN, conversation);
+        replied.await.map_err(silent)?
     }
 
     /// Gives QEMU `descriptor` under `name`, for a later command.
@@ -150,10 +156,11 @@ impl Qmp {
         if sent < line.len() {
             return Err(QmpError::Connection(io::ErrorKind::WriteZero.into()));
         }
-        let silent = |_| QmpError::Silent {
+        let silent = |Late| QmpError::Silent {
             command: "getfd".to_owned(),
         };
-        let reply = timeout(REPLY_WITHIN, self.reply(id, "getfd"));
+        let mut patience = Patience::with(self.process);
+        let reply = patience.within(REPLY_WITHIN, self.reply(id, "getfd"));
         reply.await.map_err(silent)?.map(drop)
     }
 

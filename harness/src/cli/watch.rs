@@ -128,13 +128,10 @@ impl Session<'_> {
 
     async fn run(&self, scenarios: &[Scenario]) -> Result<Exit, CommandError> {
         let cache = &self.machine.cache;
-        run::execute(
-            self.arguments,
-            (scenarios, &self.kernels),
-            &self.setting,
-            cache,
-        )
-        .await
+        let cases = (scenarios, self.kernels.as_slice());
+        let exit = run::execute(self.arguments, cases, &self.setting, cache).await;
+        run::prune(cache);
+        exit
     }
 
     /// Waits for a change, and has guests ready for it; false where Ctrl-C comes first. `last` is what ran last.
