@@ -121,7 +121,7 @@ C
 
 # Keeps what was sent last, with the target that it was sent to.
 sub keeping {
-    declare("static char last_text[9000];\nstatic int last_len;\nstatic struct netpoll *last_np;\n");
+    foreword("static char last_text[9000];\nstatic int last_len;\nstatic struct netpoll *last_np;\n");
     sending(<<'C');
 	memcpy(last_text, msg, len);
 	last_len = len;
