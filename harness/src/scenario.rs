@@ -13,6 +13,7 @@ pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod place;
 mod read;
+pub(crate) mod route;
 pub(crate) mod schema;
 pub(crate) mod step;
 pub(crate) mod target;
@@ -34,6 +35,7 @@ pub(crate) use mistake::Mistake;
 pub(crate) use needs::{Known, Needs};
 pub(crate) use node::{Interface, Node, NodeIndex, Role};
 pub(crate) use place::Place;
+pub(crate) use route::Route;
 pub(crate) use step::{Action, Step};
 pub(crate) use target::{RemoteMac, Target, Via};
 

@@ -32,6 +32,7 @@ pub(crate) mod traffic;
 pub(crate) mod trouble;
 pub(crate) mod userdata;
 pub(crate) mod watch;
+pub(crate) mod way;
 
 pub(crate) use finding::Finding;
 pub(crate) use judge::{Ending, Judge, Progress};
@@ -41,5 +42,7 @@ pub(crate) use target::TargetState;
 
 #[cfg(test)]
 mod kernel;
+#[cfg(test)]
+mod routed;
 #[cfg(test)]
 mod tests;

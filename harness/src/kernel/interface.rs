@@ -9,7 +9,10 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{LinkAttribute, LinkMessage},
 };
-use rtnetlink::{Handle, LinkUnspec, MulticastGroup, new_connection, new_multicast_connection};
+use rtnetlink::{
+    Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder, new_connection,
+    new_multicast_connection,
+};
 use tokio::time::timeout;
 
 use crate::{kernel::Refusal, netconsole::MacAddress};
@@ -45,6 +48,20 @@ pub(crate) async fn configure(
     up(&handle, &link, true)
         .await
         .map_err(|error| netlink(&doing, error))
+}
+
+/// `ip route add TO via GATEWAY dev NAME`.
+pub(crate) async fn route(to: IpNet, gateway: IpAddr, name: &str) -> Result<(), Refusal> {
+    let doing = format!("ip route add {to} via {gateway} dev {name}");
+    let handle = connect(&doing)?;
+    let index = find(&handle, name, &doing).await?.header.index;
+    let route = RouteMessageBuilder::<IpAddr>::new()
+        .output_interface(index)
+        .destination_prefix(to.addr(), to.prefix_len())
+        .and_then(|route| route.gateway(gateway))
+        .map_err(|error| Refusal::ours(&doing, error.to_string()))?;
+    let added = handle.route().add(route.build()).execute().await;
+    added.map_err(|error| netlink(&doing, error))
 }
 
 /// Names the card with the first of these addresses `eth0`, the next `eth1`, and so on: the kernel names them in the

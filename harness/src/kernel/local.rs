@@ -60,6 +60,11 @@ impl Kernel {
                 mac,
                 addresses,
             } => interface::configure(&name, mac, &addresses).await.map(done),
+            Request::Route {
+                to,
+                gateway,
+                interface,
+            } => interface::route(to, gateway, &interface).await.map(done),
             Request::SetUp { interface, up } => interface::set_up(&interface, up).await.map(done),
             Request::WaitForCarrier {
                 interface,

@@ -47,6 +47,12 @@ pub(crate) enum Request {
         mac: MacAddress,
         addresses: Vec<IpNet>,
     },
+    /// `ip route add TO via GATEWAY dev INTERFACE`.
+    Route {
+        to: IpNet,
+        gateway: IpAddr,
+        interface: String,
+    },
     /// `ip link set NAME up|down`.
     SetUp { interface: String, up: bool },
     /// Waits until the interface has its carrier, or has lost it.
@@ -181,6 +187,7 @@ impl Request {
             | Self::Burst { .. }
             | Self::Configfs(_)
             | Self::Interface { .. }
+            | Self::Route { .. }
             | Self::SetUp { .. }
             | Self::Read { .. }
             | Self::ReadLog

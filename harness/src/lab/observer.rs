@@ -1,6 +1,6 @@
 //! The IP endpoint of the built-in receiver on one of its links: it answers ARP, neighbour solicitation and echo.
 //!
-//! It answers what a machine would answer to a datagram for a port where nobody listens, too. What arrives is not its
+//! It answers through its gateway, where it has one, what came over routers. It answers what a machine would answer to a datagram for a port where nobody listens, too. What arrives is not its
 //! business: the lab shows every frame to the verdict.
 
 mod cable;
@@ -19,7 +19,11 @@ use smoltcp::{
     wire::{EthernetAddress, IpCidr},
 };
 
-use crate::{lab::observer::cable::Cable, netconsole::MacAddress, scenario::Interface};
+use crate::{
+    lab::observer::cable::Cable,
+    netconsole::MacAddress,
+    scenario::{Interface, Route},
+};
 
 /// The prefix length of link-local addresses.
 const LINK_LOCAL_PREFIX: u8 = 64;
@@ -43,6 +47,8 @@ pub(crate) enum ObserverError {
     NotUnicast(IpAddr),
     #[error("{0} addresses are more than the observer can have on one link\n(at most 7)")]
     TooManyAddresses(usize),
+    #[error("{0} routes are more than the observer can have on one link\n(at most 16)")]
+    TooManyRoutes(usize),
 }
 
 impl fmt::Debug for Observer {
@@ -56,7 +62,11 @@ impl fmt::Debug for Observer {
 
 impl Observer {
     /// The endpoint at `interface`, where somebody listens on the UDP ports `ports`.
-    pub(crate) fn new(interface: &Interface, ports: &[u16]) -> Result<Self, ObserverError> {
+    pub(crate) fn new(
+        interface: &Interface,
+        routes: &[Route],
+        ports: &[u16],
+    ) -> Result<Self, ObserverError> {
         let mac = interface.mac;
         if mac.is_group() {
             return Err(ObserverError::GroupMac(mac));
@@ -71,6 +81,13 @@ impl Observer {
         });
         if !all_fit {
             return Err(ObserverError::TooManyAddresses(interface.addresses.len()));
+        }
+        endpoint.routes_mut().update(|table| {
+            let mut entries = routes.iter().map(entry);
+            all_fit = entries.all(|entry| table.push(entry).is_ok());
+        });
+        if !all_fit {
+            return Err(ObserverError::TooManyRoutes(routes.len()));
         }
         Ok(Self {
             endpoint,
@@ -113,6 +130,15 @@ impl Observer {
             }
             _ => !is_fragment,
         }
+    }
+}
+
+fn entry(route: &Route) -> smoltcp::iface::Route {
+    smoltcp::iface::Route {
+        cidr: IpCidr::new(route.to.addr().into(), route.to.prefix_len()),
+        via_router: route.gateway.into(),
+        preferred_until: None,
+        expires_at: None,
     }
 }
 

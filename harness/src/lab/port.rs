@@ -14,7 +14,7 @@ use crate::{
         packet::{PacketSocket, Packets},
         wire::{Reading, Wire, WireError},
     },
-    scenario::{Interface, Node, NodeIndex, Role},
+    scenario::{Interface, Node, NodeIndex, Role, Route},
 };
 
 /// Which of a lab's ports is meant.
@@ -93,11 +93,15 @@ impl fmt::Display for Loss {
 impl End {
     /// What stands at the end of a node's interface when its lab is built, where nothing lives in a namespace.
     pub(crate) fn of(node: &Node, interface: usize) -> Result<Self, BuildError> {
+        let routes = node.routes.iter().copied();
+        let routes: Vec<Route> = routes
+            .filter(|route| route.interface == interface)
+            .collect();
         let interface = &node.interfaces[interface];
         let Role::Receiver(receiver) = &node.role else {
             return Ok(Self::Unplugged);
         };
-        Observer::new(interface, &receiver.ports)
+        Observer::new(interface, &routes, &receiver.ports)
             .map(|observer| Self::Observer(Box::new(observer)))
             .map_err(|source| BuildError::Observer {
                 name: name(node, interface),

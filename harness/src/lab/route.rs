@@ -119,6 +119,7 @@ mod tests {
             name: String::new(),
             role,
             interfaces: links.iter().enumerate().map(interface).collect(),
+            routes: Vec::new(),
         }
     }
 

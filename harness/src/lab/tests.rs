@@ -62,6 +62,7 @@ pub(super) fn scenario(nodes: &[(&str, Role)]) -> Scenario {
             ],
             nic: Nic::VirtioNetPci,
         }],
+        routes: Vec::new(),
     };
     Scenario {
         path: PathBuf::from("test.toml"),

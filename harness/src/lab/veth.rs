@@ -10,7 +10,7 @@ use std::{
 
 use ipnet::{IpNet, Ipv4Net};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags};
-use rtnetlink::{Handle, LinkUnspec, LinkVeth, new_connection};
+use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 
 use crate::{
     lab::{
@@ -20,7 +20,7 @@ use crate::{
         room::Room,
     },
     netconsole::MacAddress,
-    scenario::{Interface, Node, Role, node::Nic},
+    scenario::{Interface, Node, Role, Route, node::Nic},
 };
 
 /// Reverse paths are checked loosely, as Debian has it (`/usr/lib/sysctl.d/50-default.conf`), whatever this machine has.
@@ -61,6 +61,7 @@ pub(crate) fn try_out() -> Result<(), NamespaceError> {
         name: "node".to_owned(),
         role: Role::Router,
         interfaces: vec![interface],
+        routes: Vec::new(),
     };
     let (network, _) = furnish(&node, &hub()?, 0)?;
     Room::new(&network, &node.name, &[]).map(drop)
@@ -106,6 +107,9 @@ pub(crate) fn furnish(
         up(&handle, "lo").await?;
         for interface in &node.interfaces {
             settle(&handle, interface).await?;
+        }
+        for route in &node.routes {
+            add_route(&handle, route, &node.interfaces[route.interface].name).await?;
         }
         Ok(())
     })?;
@@ -181,6 +185,18 @@ async fn add_address(
     }
     let added = request.execute().await;
     added.map_err(netlink(format!("give {name} the address {net}")))
+}
+
+async fn add_route(handle: &Handle, route: &Route, name: &str) -> Result<(), NamespaceError> {
+    let Route { to, gateway, .. } = route;
+    let doing = || format!("add a route to {to} via {gateway} at {name}");
+    let message = RouteMessageBuilder::<IpAddr>::new()
+        .output_interface(index_of(name)?)
+        .destination_prefix(to.addr(), to.prefix_len())
+        .and_then(|message| message.gateway(*gateway))
+        .map_err(|error| NamespaceError::of(doing())(std::io::Error::other(error)))?;
+    let added = handle.route().add(message.build()).execute().await;
+    added.map_err(netlink(doing()))
 }
 
 async fn up(handle: &Handle, name: &str) -> Result<(), NamespaceError> {

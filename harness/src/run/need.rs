@@ -89,11 +89,7 @@ fn later(scenario: &Scenario) -> Option<String> {
                 node.name
             )),
         },
-        Role::Router => Some(format!(
-            "`{}` is a router, which no backend can build yet",
-            node.name
-        )),
-        Role::Sender(_) => None,
+        Role::Router | Role::Sender(_) => None,
     })
 }
 

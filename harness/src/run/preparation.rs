@@ -1,4 +1,4 @@
-//! What a sender is given before a scenario begins: its settings and addresses, as an operator's distribution would.
+//! What a sender is given before a scenario begins: its settings, addresses and routes, as an operator's distribution would.
 //!
 //! The network that most scenarios have is given to a guest before its template is saved: bringing an interface up is a
 //! third of a restored guest's time, and none of netconsole's business.
@@ -45,6 +45,11 @@ pub(crate) fn request(node: &Node) -> Request {
         mac: interface.mac,
         addresses: interface.addresses.clone(),
     }));
+    requests.extend(node.routes.iter().map(|route| Request::Route {
+        to: route.to,
+        gateway: route.gateway,
+        interface: node.interfaces[route.interface].name.clone(),
+    }));
     requests.push(Request::Read {
         path: "/proc/sys/kernel/printk".to_owned(),
     });
@@ -62,6 +67,7 @@ pub(crate) fn is_usual(node: &Node) -> bool {
         return false;
     };
     node.sender().is_some_and(|sender| sender.sysctl.is_empty())
+        && node.routes.is_empty()
         && interface.nic == Nic::VirtioNetPci
         && interface.mac == USUAL_MAC
         && address.to_string() == USUAL_ADDRESS

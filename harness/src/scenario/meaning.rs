@@ -13,6 +13,7 @@ mod lines;
 mod link;
 mod node;
 mod role;
+mod route;
 mod settings;
 mod step;
 mod subnet;
@@ -39,6 +40,7 @@ pub(crate) fn mean(
     check_title(file, mistakes);
     let roster = Roster::of(file, mistakes);
     let net = Net::of(file, &roster, mistakes);
+    let routes = route::routes(&net, &roster, mistakes);
     let aims = Aims::of(file, &roster, &net, mistakes);
     let steps = Script::new(&roster, &net, &aims).steps(file, mistakes);
     if !mistakes.is_empty() {
@@ -49,7 +51,7 @@ pub(crate) fn mean(
         path: path.to_owned(),
         name,
         title: file.title.as_ref()?.value.clone(),
-        nodes: roster.nodes(net.interfaces, &targets),
+        nodes: roster.nodes(net.interfaces.into_iter().zip(routes), &targets),
         links: net.links,
         targets,
         needs: file

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::netconsole::MacAddress;
+use crate::{netconsole::MacAddress, scenario::Route};
 
 /// Which of a scenario's nodes is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     /// In the order of the links that name the node: `eth0`, `eth1`, …
     pub(crate) interfaces: Vec<Interface>,
+    /// What does not lie on a link of its own.
+    pub(crate) routes: Vec<Route>,
 }
 
 /// What a node is there for.

@@ -60,6 +60,7 @@ impl Audit<'_, '_> {
     fn is_of(&self, sender: NodeIndex, number: usize) -> bool {
         let sighting = &self.judge.traffic.sightings[number];
         !sighting.corrupted
+            && sighting.passage.is_none()
             && sighting.target.is_some()
             && self.judge.traffic.flows.flow(sighting.flow).heading.from == sender
     }

@@ -30,7 +30,7 @@ pub(crate) fn unsent<'judge>(
         .traffic
         .sightings
         .iter()
-        .filter(|sighting| sighting.target == Some(target))
+        .filter(|sighting| sighting.target == Some(target) && sighting.passage.is_none())
     {
         disturbed |= is_disturbed(sighting);
         if sighting.marker.is_none() || sighting.replayed {

@@ -13,6 +13,7 @@ use crate::{
         scene::{Frame, Scene},
         target::Targets,
         trouble::Trouble,
+        way::{Passage, way},
     },
 };
 
@@ -21,6 +22,10 @@ use crate::{
 pub(crate) struct Flow {
     pub(crate) heading: Heading,
     pub(crate) receptions: Vec<Reception>,
+    /// How routers send it on; of what a router sent, nothing.
+    pub(crate) way: Vec<Passage>,
+    /// As its sender sent it: of what a router sent on, the first way that leads there.
+    sent: Heading,
     lanes: [Lane; 3],
 }
 
@@ -56,12 +61,39 @@ impl Flows {
         }
         let receptions = receptions(scene, &heading);
         self.by_heading.insert(heading.clone(), self.list.len());
+        let way = if scene.is_sender(heading.from) {
+            way(scene, &heading)
+        } else {
+            Vec::new()
+        };
+        let sent = match self.origins(&heading).first() {
+            Some(origin) => self.list[*origin].heading.clone(),
+            None => heading.clone(),
+        };
         self.list.push(Flow {
             heading,
             receptions,
+            way,
+            sent,
             lanes: Default::default(),
         });
         Some(self.list.len() - 1)
+    }
+
+    /// The flows that a router would send on so.
+    pub(crate) fn origins(&self, heading: &Heading) -> Vec<usize> {
+        let comes_so = |flow: &Flow| {
+            let mut passages = flow.way.iter();
+            flow.heading.source == heading.source
+                && flow.heading.destination == heading.destination
+                && passages
+                    .any(|passage| (passage.router, passage.link) == (heading.from, heading.link))
+        };
+        let flows = self.list.iter().enumerate();
+        flows
+            .filter(|(_, flow)| comes_so(flow))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     pub(crate) fn flow(&self, flow: usize) -> &Flow {
@@ -100,7 +132,7 @@ impl Flow {
         // The tail of a cut message is text, whatever it looks like, unless an extended target sends along the same way.
         let tail = self.lanes[Form::Basic as usize].assembly.awaits_a_tail();
         if tail
-            && !attribute(scene, targets, &self.heading, form)
+            && !attribute(scene, targets, &self.sent, form)
                 .is_some_and(|attribution| attribution.mismatches.is_empty())
         {
             return (Form::Basic, None);
@@ -117,7 +149,7 @@ impl Flow {
     ) -> Option<&Attribution> {
         let lane = &mut self.lanes[form as usize];
         if lane.generation != Some(targets.generation) {
-            lane.attribution = attribute(scene, targets, &self.heading, form);
+            lane.attribution = attribute(scene, targets, &self.sent, form);
             lane.generation = Some(targets.generation);
         }
         lane.attribution.as_ref()

@@ -21,6 +21,7 @@ use crate::{
         judge::Ending,
         marker::{marker, probe},
         outcome::Passed,
+        routed,
     },
 };
 
@@ -29,6 +30,9 @@ pub(crate) const AGENT: NodeIndex = NodeIndex(1);
 pub(crate) const OTHER: NodeIndex = NodeIndex(2);
 pub(crate) const TOKEN: &str = "ab12";
 const RELEASE: &str = "6.12.117+deb12-amd64";
+
+/// What becomes of a frame.
+pub(crate) type Forward = fn(&[u8]) -> Vec<Vec<u8>>;
 
 #[derive(Debug)]
 /// A lab with one sender and two receivers on one link.
@@ -50,6 +54,8 @@ pub(crate) struct Kernel {
     pub(crate) break_settings: fn(&mut Settings),
     /// Changes the record that is sent.
     pub(crate) break_record: fn(&str) -> String,
+    /// Makes what a router makes of a frame; none where there is no router.
+    pub(crate) forward: Option<Forward>,
 }
 
 impl Kernel {
@@ -70,6 +76,7 @@ impl Kernel {
                 addresses: address(&format!("10.0.0.{number}"), &format!("fd00::{number}")),
                 nic: Default::default(),
             }],
+            routes: Vec::new(),
         };
         let receiver = || {
             Role::Receiver(Receiver {
@@ -108,6 +115,7 @@ impl Kernel {
             break_frames: |_| {},
             break_settings: |_| {},
             break_record: str::to_owned,
+            forward: None,
         };
         kernel.set_console_level(8);
         kernel
@@ -293,6 +301,7 @@ impl Kernel {
     pub(crate) fn put(&mut self, bytes: Vec<u8>) {
         self.frame += 1;
         let time = Duration::from_millis(self.frame);
+        let copies = self.forward.map(|forward| forward(&bytes));
         self.judge.frame(&Frame {
             number: self.frame,
             time,
@@ -300,6 +309,16 @@ impl Kernel {
             from: BOX,
             bytes,
         });
+        for bytes in copies.into_iter().flatten() {
+            self.frame += 1;
+            self.judge.frame(&Frame {
+                number: self.frame,
+                time,
+                link: 1,
+                from: OTHER,
+                bytes,
+            });
+        }
     }
 
     pub(crate) fn expect(&mut self, expect: &Expect) -> Result<Passed, Failure> {
@@ -326,9 +345,13 @@ impl Kernel {
                 }
                 Progress::AwaitsMarker if sent.is_none() => sent = Some(self.send_marker()),
                 Progress::AwaitsProbe if probed.is_none() => {
+                    let (remote_ip, remote_mac) = match self.forward {
+                        Some(_) => (self.targets[0].settings.remote_ip, routed::GATEWAY),
+                        None => ("10.0.0.2".parse().unwrap(), MacAddress([2, 0, 0, 0, 0, 2])),
+                    };
                     let settings = Settings {
-                        remote_ip: "10.0.0.2".parse().unwrap(),
-                        remote_mac: MacAddress([2, 0, 0, 0, 0, 2]),
+                        remote_ip,
+                        remote_mac,
                         remote_port: 6666,
                         ..self.targets[0].settings.clone()
                     };

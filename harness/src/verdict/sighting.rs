@@ -7,13 +7,13 @@ use crate::{
     verdict::{finding::Kind, trouble::Trouble},
 };
 
-/// A message as a sender put it on the wire.
+/// A message as a sender put it on the wire, or as a router sent it on.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sighting {
     pub(crate) message: Message,
     /// When its last datagram came.
     pub(crate) time: Duration,
-    /// The number of its flow.
+    /// The number of the flow in which its sender sent it.
     pub(crate) flow: usize,
     /// The number of the target's state; none where it fits none.
     pub(crate) entry: Option<usize>,
@@ -29,6 +29,10 @@ pub(crate) struct Sighting {
     pub(crate) troubles: Vec<Trouble>,
     /// No receiver takes it.
     pub(crate) corrupted: bool,
+    /// The number of the flow in which a router sent it on; none where it is as the sender sent it.
+    pub(crate) passage: Option<usize>,
+    /// The sighting that a router sent on with it.
+    pub(crate) copy_of: Option<usize>,
 }
 
 impl Sighting {

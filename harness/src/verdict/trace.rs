@@ -1,9 +1,10 @@
 //! Follows a missing line from the kernel's log to where it was lost.
 
 use crate::{
-    netconsole::message::Content,
-    scenario::NodeIndex,
+    netconsole::{MacAddress, message::Content},
+    scenario::{Interface, Node, NodeIndex},
     verdict::{
+        attribution::Heading,
         conclusion::End,
         console::ConsoleLevels,
         journey::{Cause, Journey},
@@ -13,6 +14,7 @@ use crate::{
         stream::Stream,
         target::TargetState,
         watch::Watch,
+        way::{interfaces_on, is_router, passage},
     },
 };
 
@@ -41,7 +43,7 @@ pub(crate) fn trace(
         ..Journey::default()
     });
     match seen.first() {
-        Some(sighting) => trace.lost_on_the_way(journey, sighting),
+        Some(&number) => trace.lost_on_the_way(journey, number),
         None => trace.never_sent(journey),
     }
 }
@@ -56,27 +58,42 @@ struct Trace<'judge> {
 
 impl Trace<'_> {
     /// The messages with the line that were sent and that the receiver did not take.
-    fn on_the_wire(&self) -> Vec<&Sighting> {
-        let sightings = self
-            .judge
-            .traffic
-            .sightings
-            .get(self.end.window.sightings..)
-            .unwrap_or(&[]);
-        let lost = |sighting: &&Sighting| {
+    fn on_the_wire(&self) -> Vec<usize> {
+        let sightings = &self.judge.traffic.sightings;
+        let lost = |number: &usize| {
+            let sighting = &sightings[*number];
             let of_it = sighting
                 .target
                 .is_none_or(|target| self.stream.targets.contains(&target))
-                && sighting.marker.is_none();
+                && sighting.marker.is_none()
+                && sighting.passage.is_none();
             of_it
-                && self.rejection(sighting).is_some()
+                && self
+                    .copies(*number)
+                    .all(|copy| self.rejection(copy).is_some())
                 && self
                     .watch
                     .matcher
                     .find(&sighting.message)
                     .contains(&self.class)
         };
-        sightings.iter().filter(lost).collect()
+        (self.end.window.sightings..sightings.len())
+            .filter(lost)
+            .collect()
+    }
+
+    /// A message as it was sent, and as routers sent it on.
+    fn copies(&self, number: usize) -> impl Iterator<Item = &Sighting> {
+        let (sent, later) = self.judge.traffic.sightings[number..].split_at(1);
+        let copies = later.iter();
+        sent.iter()
+            .chain(copies.filter(move |copy| copy.copy_of == Some(number)))
+    }
+
+    /// Where it was seen.
+    fn heading(&self, sighting: &Sighting) -> &Heading {
+        let flow = sighting.passage.unwrap_or(sighting.flow);
+        &self.judge.traffic.flows.flow(flow).heading
     }
 
     /// Why the receiver did not take a message; where it is not on that link, without a reason of its own.
@@ -84,7 +101,8 @@ impl Trace<'_> {
         if sighting.corrupted {
             return Some(Some(Rejection::Corrupted));
         }
-        let receptions = &self.judge.traffic.flows.flow(sighting.flow).receptions;
+        let flow = sighting.passage.unwrap_or(sighting.flow);
+        let receptions = &self.judge.traffic.flows.flow(flow).receptions;
         match receptions
             .iter()
             .find(|reception| reception.at == self.watch.at)
@@ -228,23 +246,85 @@ impl Trace<'_> {
         sightings.iter().map(dropped).sum()
     }
 
-    fn lost_on_the_way(&self, journey: Journey, sighting: &Sighting) -> Journey {
+    /// It was last seen where the receiver, or the router before it, should have taken it.
+    fn lost_on_the_way(&self, journey: Journey, number: usize) -> Journey {
         let at = self.judge.scene.name(self.watch.at);
         let journey = Journey {
             cause: None,
             because: None,
             ..journey
         };
-        match self.rejection(sighting).flatten() {
+        let Some(last) = self.copies(number).last() else {
+            return journey;
+        };
+        match self.rejection(last).flatten() {
             Some(rejection) => {
                 let because = format!("{at} does not take it: {rejection}");
                 journey.end(at, Cause::from(&rejection), because)
             }
-            None => {
-                let from = self.judge.traffic.flows.flow(sighting.flow).heading.from;
-                let because = format!("it left on a link that {at} is not on");
-                journey.end(self.judge.scene.name(from), Cause::NoRoute, because)
+            None => self.lost_before_a_router(journey, self.heading(last)),
+        }
+    }
+
+    /// The receiver is not on the link: a router should have sent it on.
+    fn lost_before_a_router(&self, journey: Journey, heading: &Heading) -> Journey {
+        let scene = &self.judge.scene;
+        let (mac, address) = (heading.destination_mac, heading.destination.0);
+        let routers = || {
+            interfaces_on(scene, heading.link)
+                .filter(|(node, _)| *node != heading.from && is_router(scene, *node))
+        };
+        if let Some((router, _)) = routers().find(|(_, interface)| interface.mac == mac) {
+            let name = scene.name(router);
+            return match passage(scene, router, address) {
+                Some(_) => Journey {
+                    lost: Some(name.to_owned()),
+                    because: Some(format!("{name} got it and did not send it on")),
+                    ..journey
+                },
+                None => journey.end(
+                    name,
+                    Cause::NoRoute,
+                    format!("{name} knows no way to {address}"),
+                ),
+            };
+        }
+        let gateway = scene.nodes.get(heading.from.0);
+        let gateway = gateway.and_then(|node| node.route_to(address));
+        let is_gateway = |interface: &Interface| {
+            let mut addresses = interface.addresses.iter();
+            gateway.is_some_and(|route| addresses.any(|own| own.addr() == route.gateway))
+        };
+        let asked = routers().find(|(_, interface)| is_gateway(interface));
+        match asked.or_else(|| routers().next()) {
+            Some((router, interface)) => {
+                let name = scene.name(router);
+                let because = format!(
+                    "{name} does not take it: destination MAC {mac} is {}, {name}'s is {}",
+                    self.whose(mac),
+                    interface.mac
+                );
+                journey.end(name, Cause::NotMyMac, because)
             }
+            None => {
+                let at = scene.name(self.watch.at);
+                let because = format!("it left on a link that {at} is not on");
+                journey.end(scene.name(heading.from), Cause::NoRoute, because)
+            }
+        }
+    }
+
+    /// `agent's`.
+    fn whose(&self, mac: MacAddress) -> String {
+        let nodes = &self.judge.scene.nodes;
+        let has = |node: &&Node| {
+            let mut interfaces = node.interfaces.iter();
+            interfaces.any(|interface| interface.mac == mac)
+        };
+        match nodes.iter().find(has) {
+            _ if mac == MacAddress::BROADCAST => "everybody's".to_owned(),
+            Some(node) => format!("{}'s", node.name),
+            None => "nobody's".to_owned(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Takes frames and keeps what was seen on the wire: messages, who they are of, who took them.
 
+mod forwarding;
 mod keeping;
 
 use std::{
@@ -19,9 +20,11 @@ use crate::{
         sighting::Sighting,
         target::Targets,
         trouble::{Trouble, troubles},
+        way::is_router,
     },
 };
 
+use forwarding::Copied;
 use keeping::Origin;
 
 /// What was seen on the wire.
@@ -37,6 +40,8 @@ pub(crate) struct Traffic {
     /// How often each marker was seen of each target.
     markers: HashMap<(usize, u64), u32>,
     registrations: BTreeMap<usize, Registration>,
+    /// By the flow of a router's: what has come over it.
+    copied: HashMap<usize, Copied>,
     identifications: HashMap<NodeIndex, u16>,
     /// Of the last frame.
     now: Duration,
@@ -67,6 +72,9 @@ impl Traffic {
             Err(not_udp) => return self.take_other(not_udp, frame, scene),
         };
         let probe = probe_number(&scene.token, datagram.payload);
+        if probe.is_none() && is_router(scene, frame.from) {
+            return self.take_forwarded(frame, &datagram, (scene, targets));
+        }
         if probe.is_none() && !scene.is_sender(frame.from) {
             return;
         }
@@ -245,6 +253,10 @@ impl Traffic {
                 let Some(message) = self.flows.flow_mut(flow).lane(form).assembly.flush() else {
                     continue;
                 };
+                if is_router(scene, self.flows.flow(flow).heading.from) {
+                    self.keep_copy(message, (flow, false), scene);
+                    continue;
+                }
                 let entry = self
                     .flows
                     .flow_mut(flow)

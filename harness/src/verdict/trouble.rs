@@ -16,8 +16,8 @@ pub(crate) struct Trouble {
 }
 
 /// What netpoll writes into the IP header (`net/core/netpoll.c`, `netpoll_send_udp`).
-const TIME_TO_LIVE: u8 = 64;
-const HOP_LIMIT: u8 = 32;
+pub(crate) const TIME_TO_LIVE: u8 = 64;
+pub(crate) const HOP_LIMIT: u8 = 32;
 
 /// What is wrong with a datagram by itself, after the one before it, and as one of its target's.
 pub(crate) fn troubles(
@@ -66,6 +66,12 @@ pub(crate) fn troubles(
         })),
     }
     troubles
+}
+
+/// What is wrong with a datagram by itself: the field and a sentence.
+pub(crate) fn faults(datagram: &Datagram) -> impl Iterator<Item = (&'static str, String)> {
+    let faults = datagram.faults.iter();
+    faults.map(|fault| (field(*fault), fault.to_string()))
 }
 
 fn stray(datagram: &Datagram) -> String {

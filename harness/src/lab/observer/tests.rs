@@ -21,7 +21,12 @@ fn interface(mac: [u8; 6], addresses: &[&str]) -> Interface {
 }
 
 fn observer() -> Observer {
-    Observer::new(&interface(MAC, &["10.1.0.2/24", "fd00::2/64"]), &[6666]).unwrap()
+    Observer::new(
+        &interface(MAC, &["10.1.0.2/24", "fd00::2/64"]),
+        &[],
+        &[6666],
+    )
+    .unwrap()
 }
 
 /// Frames of every kind that the observer looks into, to be broken.
@@ -78,7 +83,7 @@ fn the_link_local_address_follows_from_the_mac() {
 
 #[test]
 fn impossible_addresses_are_refused() {
-    let error = |interface| Observer::new(&interface, &[]).unwrap_err().to_string();
+    let error = |interface| Observer::new(&interface, &[], &[]).unwrap_err().to_string();
     assert_eq!(
         error(interface([1, 0, 0, 0, 0, 1], &[])),
         "01:00:00:00:00:01 is an address of many machines"

@@ -47,6 +47,7 @@ fn routed() -> Scenario {
         name: "gw".to_owned(),
         role: Role::Router,
         interfaces: vec![interface(0, "eth0", 2), interface(1, "eth1", 2)],
+        routes: Vec::new(),
     };
     scenario.nodes[0].interfaces = vec![own];
     scenario.nodes[1].interfaces = vec![others];
@@ -169,6 +170,27 @@ async fn frames_come_whole_out_of_a_namespace() {
     })
     .await;
     assert!(datagram.is_some());
+}
+
+#[tokio::test]
+async fn reverse_paths_are_checked_as_debian_has_it() {
+    if !has_namespaces() {
+        return;
+    }
+    let (network, _ends) = furnish(&routed().nodes[2], &hub().unwrap(), 0).unwrap();
+    let read = || {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/{name}")).unwrap();
+            text.trim().to_owned()
+        };
+        let names = ["ipv4/conf/all/rp_filter", "ipv4/conf/eth0/rp_filter"];
+        Ok((names.map(read), read("ipv6/conf/eth1/forwarding")))
+    };
+    let (filters, forwarding) = network.enter(read).unwrap();
+    assert_eq!(
+        (filters, forwarding.as_str()),
+        (["0".to_owned(), "2".to_owned()], "1")
+    );
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The nodes of a scenario: their names, their roles, and what each role is made of.
 
 use crate::scenario::{
-    Interface, Node, NodeIndex, Target,
+    Interface, Node, NodeIndex, Route, Target,
     meaning::role::Member,
     mistake::{Mistake, Mistakes, list, unknown},
     read::word::Word,
@@ -145,14 +145,19 @@ impl<'f> Roster<'f> {
         }
     }
 
-    /// The nodes as meant, with their `interfaces`. Only where there were no mistakes.
-    pub(crate) fn nodes(&self, interfaces: Vec<Vec<Interface>>, targets: &[Target]) -> Vec<Node> {
-        let members = self.members().zip(interfaces);
+    /// The nodes as meant, with the `networks` of each: its interfaces and routes. Only where there were no mistakes.
+    pub(crate) fn nodes(
+        &self,
+        networks: impl Iterator<Item = (Vec<Interface>, Vec<Route>)>,
+        targets: &[Target],
+    ) -> Vec<Node> {
+        let members = self.members().zip(networks);
         members
-            .map(|((index, member), interfaces)| Node {
+            .map(|((index, member), (interfaces, routes))| Node {
                 name: member.name.value.clone(),
                 role: member.meant(index, targets),
                 interfaces,
+                routes,
             })
             .collect()
     }

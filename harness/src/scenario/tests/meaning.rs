@@ -516,3 +516,96 @@ fn basic_messages_have_a_level_where_the_kernel_prefixes_it() {
         "title = \"x\"\n[nodes]\nbox = { role = \"sender\", cmdline = \"console_msg_format=syslog\" }\nagent = { role = \"receiver\" }\n[[steps]]\nexpect = { line = \"x\", level = 4 }\n",
     );
 }
+
+/// box - near, near - far and other - far, far - agent: and each node's routes.
+fn routes(keys: [&str; 3]) -> Vec<(String, Vec<String>)> {
+    let [of_box, of_near, of_agent] = keys;
+    let text = format!(
+        r#"
+        title = "x"
+        [nodes]
+        box   = {{ role = "sender"{of_box} }}
+        near  = {{ role = "router"{of_near} }}
+        other = {{ role = "router" }}
+        far   = {{ role = "router" }}
+        agent = {{ role = "receiver"{of_agent} }}
+        [[links]]
+        subnet = "10.1.0.0/24"
+        nodes = ["box", "near", "other"]
+        [[links]]
+        subnet = ["10.2.0.0/24", "fd00:2::/64"]
+        nodes = ["near", "far"]
+        [[links]]
+        subnet = "10.3.0.0/24"
+        nodes = ["far", "agent"]
+        [[links]]
+        subnet = "10.4.0.0/24"
+        nodes = ["other", "far"]
+        [[steps]]
+        kmsg = "hello"
+        [[steps]]
+        expect = "hello"
+        "#
+    );
+    let scenario = scenarios(&text).remove(0);
+    let table = |node: &crate::scenario::Node| {
+        let line = |route: &crate::scenario::Route| {
+            let interface = &node.interfaces[route.interface].name;
+            format!("{} via {} dev {interface}", route.to, route.gateway)
+        };
+        (node.name.clone(), node.routes.iter().map(line).collect())
+    };
+    scenario.nodes.iter().map(table).collect()
+}
+
+#[test]
+fn routes_follow_the_shortest_way() {
+    let expected: [(&str, &[&str]); 5] = [
+        (
+            "box",
+            &[
+                "10.4.0.0/24 via 10.1.0.3 dev eth0",
+                "0.0.0.0/0 via 10.1.0.2 dev eth0",
+            ],
+        ),
+        (
+            "near",
+            &[
+                "10.3.0.0/24 via 10.2.0.2 dev eth1",
+                "10.4.0.0/24 via 10.1.0.3 dev eth0",
+            ],
+        ),
+        (
+            "other",
+            &[
+                "10.2.0.0/24 via 10.1.0.2 dev eth0",
+                "10.3.0.0/24 via 10.4.0.2 dev eth1",
+            ],
+        ),
+        ("far", &["10.1.0.0/24 via 10.2.0.1 dev eth0"]),
+        ("agent", &["0.0.0.0/0 via 10.3.0.1 dev eth0"]),
+    ];
+    let expected = expected.map(|(name, routes)| {
+        let routes = routes.iter().map(ToString::to_string).collect();
+        (name.to_owned(), routes)
+    });
+    assert_eq!(routes(["", "", ""]), expected);
+}
+
+#[test]
+fn written_routes_are_the_only_ones() {
+    let tables = routes([
+        r#", gateway = "other", routes = { "10.2.0.0/24" = "near" }"#,
+        ", routes = {}",
+        r#", gateway = "far""#,
+    ]);
+    assert_eq!(
+        tables[0].1,
+        [
+            "10.2.0.0/24 via 10.1.0.2 dev eth0",
+            "0.0.0.0/0 via 10.1.0.3 dev eth0"
+        ]
+    );
+    assert!(tables[1].1.is_empty());
+    assert_eq!(tables[4].1, ["0.0.0.0/0 via 10.3.0.1 dev eth0"]);
+}

@@ -26,6 +26,10 @@ table! {
         "address" address: Many<Address>,
         /// Its Ethernet address where it is on one link. Without it, it follows from the address.
         "mac" mac: MacAddress,
+        /// The router that takes what is for none of its links. Without it, the first router on the shortest way.
+        "gateway" gateway: String,
+        /// Routers for single subnets, as in `{ "10.3.0.0/24" = "gw2" }`.
+        "routes" routes: Map<String>,
         /// A sender's network cards.
         "nic" nic: Nic,
         /// A sender's processors; 1 without it.

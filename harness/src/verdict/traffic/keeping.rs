@@ -42,13 +42,8 @@ impl Traffic {
                 &message.frames,
             );
         }
-        self.size += message.size();
-        if self.sightings.len() >= MOST_MESSAGES || self.size > MOST_BYTES {
-            let sentence = format!(
-                "more than {} messages were sent, the rest is not judged",
-                self.sightings.len()
-            );
-            return self.find(Kind::Overflow, "messages", None, sentence, &message.frames);
+        if !self.has_room(&message) {
+            return;
         }
         let troubles = self.troubles_of(&message, origin);
         let marker = marker_number(&scene.token, &message.text).filter(|_| !origin.corrupted);
@@ -66,11 +61,27 @@ impl Traffic {
             marker,
             troubles,
             corrupted: origin.corrupted,
+            passage: None,
+            copy_of: None,
         };
         if let (Some(entry), Some(marker)) = (origin.entry, marker) {
             self.take_marker(entry, marker, &sighting, targets);
         }
         self.file(sighting);
+    }
+
+    /// Whether another message can be kept; that none can is found.
+    pub(super) fn has_room(&mut self, message: &Message) -> bool {
+        self.size += message.size();
+        let is_full = self.sightings.len() >= MOST_MESSAGES || self.size > MOST_BYTES;
+        if is_full {
+            let sentence = format!(
+                "more than {} messages were sent, the rest is not judged",
+                self.sightings.len()
+            );
+            self.find(Kind::Overflow, "messages", None, sentence, &message.frames);
+        }
+        !is_full
     }
 
     /// What was found wrong with a message's datagrams.
@@ -85,8 +96,8 @@ impl Traffic {
     }
 
     /// Files a sighting, also with those who took it.
-    fn file(&mut self, sighting: Sighting) {
-        let flow = self.flows.flow(sighting.flow);
+    pub(super) fn file(&mut self, sighting: Sighting) {
+        let flow = self.flows.flow(sighting.passage.unwrap_or(sighting.flow));
         for reception in flow
             .receptions
             .iter()
