@@ -38,6 +38,13 @@ const QUIET: [(&str, &str); 5] = [
     ("net/ipv6/conf/default/router_solicitations", "0"),
 ];
 
+/// What waits for a neighbour's MAC is kept, as much as a boot log is: on a busy machine the question for it may leave
+/// late, and a router would throw the oldest away (`Documentation/networking/ip-sysctl.rst`, `unres_qlen_bytes`).
+const PATIENT: [(&str, &str); 2] = [
+    ("net/ipv4/neigh/default/unres_qlen_bytes", "16777216"),
+    ("net/ipv6/neigh/default/unres_qlen_bytes", "16777216"),
+];
+
 /// The namespace in which all ends of the lab's own lie: nobody there has an address or answers anything.
 pub(crate) fn hub() -> Result<Namespace, NamespaceError> {
     let hub = Namespace::new()?;
@@ -83,7 +90,7 @@ pub(crate) fn furnish(
         quiet()?;
         if matches!(node.role, Role::Router) {
             write_sysctl("net/ipv4/ip_forward", "1")?;
-            write_ipv6("net/ipv6/conf/all/forwarding", "1")?;
+            write_where_it_is("net/ipv6/conf/all/forwarding", "1")?;
         }
         let handle = connect()?;
         for (interface, lab_end) in &ends {
@@ -122,11 +129,12 @@ fn quiet() -> Result<(), NamespaceError> {
         .try_for_each(|(name, value)| write_sysctl(name, value))?;
     QUIET
         .iter()
-        .try_for_each(|(name, value)| write_ipv6(name, value))
+        .chain(&PATIENT)
+        .try_for_each(|(name, value)| write_where_it_is(name, value))
 }
 
-/// A machine whose kernel has no IPv6 has no such value, and no noise.
-fn write_ipv6(name: &str, value: &str) -> Result<(), NamespaceError> {
+/// A kernel without IPv6 has no such value, and no noise.
+fn write_where_it_is(name: &str, value: &str) -> Result<(), NamespaceError> {
     match write_sysctl(name, value) {
         Err(error) if error.is_absent() => Ok(()),
         written => written,
@@ -164,7 +172,7 @@ async fn settle(handle: &Handle, interface: &Interface) -> Result<(), NamespaceE
     let name = &interface.name;
     offload::switch_off(name)?;
     if interface.addresses.iter().any(|net| net.addr().is_ipv6()) {
-        write_ipv6(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
+        write_where_it_is(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
     }
     let index = index_of(name)?;
     for net in &interface.addresses {
