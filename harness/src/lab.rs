@@ -112,10 +112,6 @@ impl Lab {
     }
 
     /// The network of `node`, where it lives in a namespace: a router or a real receiver.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "real receivers are not started yet")
-    )]
     pub(crate) fn network(&self, node: NodeIndex) -> Option<&Namespace> {
         self.networks.get(&node)
     }

@@ -15,6 +15,7 @@ pub(crate) mod privilege;
 pub(crate) mod schedule;
 pub(crate) mod stage;
 pub(crate) mod targets;
+pub(crate) mod terminal;
 pub(crate) mod times;
 pub(crate) mod tools;
 pub(crate) mod trouble;

@@ -250,13 +250,13 @@ impl Prompt<'_> {
             }
             (None, None) => writeln!(out, "stopped behind the last step")?,
         }
-        let nodes = self.scenario.nodes.iter();
+        let nodes = self.scenario.nodes.iter().enumerate();
         let nodes: Vec<String> = nodes
-            .map(|node| {
-                let what = if node.sender().is_some() {
-                    "guest"
-                } else {
-                    "built-in receiver"
+            .map(|(index, node)| {
+                let what = match (node.sender(), self.visit.is_namespace(NodeIndex(index))) {
+                    (Some(_), _) => "guest",
+                    (None, true) => "namespace",
+                    (None, false) => "built-in receiver",
                 };
                 format!("{} ({what})", node.name)
             })
@@ -326,6 +326,7 @@ impl Prompt<'_> {
                 self.visit.shell_has_ended(node);
                 Ok(())
             }
+            Ok(Left::Gone | Left::Away) if self.visit.is_namespace(node) => Ok(()),
             Ok(Left::Away) => writeln!(io::stdout(), "\nthe shell goes on"),
             Ok(Left::Gone) => writeln!(io::stdout(), "\nthe machine is gone"),
             Err(error) => Err(error),

@@ -1,26 +1,33 @@
 //! A look inside: a scenario that goes on only when somebody says so, with its machines to be used meanwhile.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     hash::{BuildHasher, Hasher, RandomState},
+    io,
     pin::pin,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use lastwords_vm::kernel::Kernel;
-use tokio::net::UnixStream;
+use tokio::{
+    net::UnixStream,
+    process::{Child, Command},
+    time::timeout,
+};
 
 use crate::{
     kernel::{
         Answer, Refusal, Request,
         request::{Ran, Shell},
     },
+    lab::{namespace::NamespaceError, room::Room},
     report::Outcome,
     run::{
         case::{Clock, Finished, Interrupted, Setting, audit, close, set_the_stage, set_up, take},
         evidence,
         stage::{Silence, Stage},
-        tools,
+        terminal, tools,
     },
     scenario::{NodeIndex, Scenario, Step},
 };
@@ -42,6 +49,8 @@ pub(crate) struct Visit<'scenario> {
     /// Where a shell goes on.
     shells: BTreeSet<NodeIndex>,
     farewell: String,
+    /// Those of nodes that are namespaces of this machine, once somebody has been there, with the shells in them.
+    rooms: BTreeMap<NodeIndex, (Room, Option<Child>)>,
 }
 
 /// Why nothing came of what a visitor asked of a machine.
@@ -51,6 +60,13 @@ pub(crate) enum VisitError {
     Observer(String),
     #[error("`{0}` has a shell already, or none")]
     NoTerminal(String),
+    #[error("nobody can go to `{node}`")]
+    Room {
+        node: String,
+        source: NamespaceError,
+    },
+    #[error("`{command}` cannot be run")]
+    Command { command: String, source: io::Error },
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error("{}", .0.sentence())]
@@ -80,6 +96,7 @@ impl<'scenario> Visit<'scenario> {
             outcome: None,
             shells: BTreeSet::new(),
             farewell: farewell(),
+            rooms: BTreeMap::new(),
         };
         if let Err(interrupted) = set_up(&mut visit.stage, &mut visit.clock).await {
             visit.stop(Err(interrupted));
@@ -156,7 +173,9 @@ impl<'scenario> Visit<'scenario> {
         line: &str,
         within: Duration,
     ) -> Result<Ran, VisitError> {
-        self.is_guest(node)?;
+        if !self.is_guest(node) {
+            return self.run_in_room(node, line, within).await;
+        }
         // A visitor may do anything.
         self.stage.judge.console_level_is_unknown(node);
         let command = [tools::SHELL, "-c", line].map(str::to_owned).to_vec();
@@ -173,7 +192,9 @@ impl<'scenario> Visit<'scenario> {
         node: NodeIndex,
         (rows, columns): (u16, u16),
     ) -> Result<UnixStream, VisitError> {
-        self.is_guest(node)?;
+        if !self.is_guest(node) {
+            return self.shell_in_room(node, (rows, columns));
+        }
         self.stage.judge.console_level_is_unknown(node);
         if !self.shells.contains(&node) {
             let shell = Shell {
@@ -208,7 +229,7 @@ impl<'scenario> Visit<'scenario> {
         self.shells.remove(&node);
     }
 
-    /// Takes a terminal back.
+    /// Takes a terminal back; a shell in a room ends with it.
     pub(crate) fn take_back(&mut self, node: NodeIndex, terminal: UnixStream) {
         let guest = self
             .stage
@@ -222,21 +243,99 @@ impl<'scenario> Visit<'scenario> {
 
     /// Takes all down. The report is one of a finished case where it came to an end.
     pub(crate) async fn leave(self) -> (Option<Finished>, Vec<String>) {
+        let mut leftovers = Vec::new();
+        for (room, shell) in self.rooms.into_values() {
+            drop(shell);
+            let down = room.down().await;
+            leftovers.extend(down.err().map(|error| error.to_string()));
+        }
         match self.outcome {
             Some(outcome) => {
                 let ended = (self.clock, outcome);
                 let mut finished = close(self.stage, self.kernel, self.setting, ended).await;
                 finished.report.duration = self.begun.elapsed();
+                finished.leftovers.extend(leftovers);
                 (Some(finished), Vec::new())
             }
-            None => (None, self.stage.down().await),
+            None => {
+                leftovers.extend(self.stage.down().await);
+                (None, leftovers)
+            }
         }
     }
 
-    fn is_guest(&self, node: NodeIndex) -> Result<(), VisitError> {
-        match self.stage.scenario.node(node).sender() {
-            Some(_) => Ok(()),
-            None => Err(VisitError::Observer(self.name(node))),
+    /// Whether a node is a namespace of this machine: a router or a real receiver.
+    pub(crate) fn is_namespace(&self, node: NodeIndex) -> bool {
+        self.stage.lab.network(node).is_some()
+    }
+
+    fn is_guest(&self, node: NodeIndex) -> bool {
+        self.stage.scenario.node(node).sender().is_some()
+    }
+
+    async fn run_in_room(
+        &mut self,
+        node: NodeIndex,
+        line: &str,
+        within: Duration,
+    ) -> Result<Ran, VisitError> {
+        let (room, _) = self.room(node)?;
+        let mut command = Command::new(tools::SHELL);
+        command
+            .args(["-c", line])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = room.spawn(command);
+        let child = child.map_err(|source| self.nobody(node, source))?;
+        let wrong = |source| VisitError::Command {
+            command: line.to_owned(),
+            source,
+        };
+        let ended = self.meanwhile(timeout(within, child.wait_with_output()));
+        let ended = ended.await.map_err(|_| io::ErrorKind::TimedOut.into());
+        let output = ended.flatten().map_err(wrong)?;
+        Ok(Ran {
+            status: output.status.code(),
+            output: String::from_utf8_lossy(&output.stdout).into_owned(),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    fn shell_in_room(
+        &mut self,
+        node: NodeIndex,
+        size: (u16, u16),
+    ) -> Result<UnixStream, VisitError> {
+        let prompt = format!("{}# ", self.name(node));
+        let (room, shell) = self.room(node)?;
+        match terminal::start(room, &prompt, size) {
+            Ok((far, child)) => {
+                *shell = Some(child);
+                Ok(far)
+            }
+            Err(source) => Err(self.nobody(node, source)),
+        }
+    }
+
+    /// The room of a node, made when it is first asked for.
+    fn room(&mut self, node: NodeIndex) -> Result<&mut (Room, Option<Child>), VisitError> {
+        let name = self.name(node);
+        let network = self.stage.lab.network(node);
+        let network = network.ok_or_else(|| VisitError::Observer(name.clone()))?;
+        match self.rooms.entry(node) {
+            Entry::Occupied(room) => Ok(room.into_mut()),
+            Entry::Vacant(vacant) => match Room::new(network, &name, &[]) {
+                Ok(room) => Ok(vacant.insert((room, None))),
+                Err(source) => Err(VisitError::Room { node: name, source }),
+            },
+        }
+    }
+
+    fn nobody(&self, node: NodeIndex, source: NamespaceError) -> VisitError {
+        VisitError::Room {
+            node: self.name(node),
+            source,
         }
     }
 
