@@ -4,6 +4,7 @@
 //! is PID 1's work, which is the same program ([`agent`]).
 
 pub(crate) mod agent;
+pub(crate) mod child;
 pub(crate) mod command;
 pub(crate) mod configfs;
 pub(crate) mod interface;
@@ -15,6 +16,7 @@ pub(crate) mod neighbour;
 pub(crate) mod renewal;
 pub(crate) mod request;
 pub(crate) mod route;
+pub(crate) mod symbol;
 pub(crate) mod terminal;
 
 pub(crate) use request::{Answer, Refusal, Request};

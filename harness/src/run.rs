@@ -1,14 +1,19 @@
 //! Runs scenarios: one case at a time ([`case`]), many side by side (here).
 
 pub(crate) mod action;
+pub(crate) mod brink;
 pub(crate) mod case;
+pub(crate) mod conversation;
 pub(crate) mod error;
 pub(crate) mod evidence;
+pub(crate) mod fate;
 pub(crate) mod guest;
+pub(crate) mod injury;
 pub(crate) mod interrupt;
 pub(crate) mod kept;
 pub(crate) mod memory;
 pub(crate) mod need;
+pub(crate) mod ordeal;
 pub(crate) mod pool;
 pub(crate) mod preparation;
 pub(crate) mod privilege;

@@ -14,7 +14,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::{
         mman::{MlockAllFlags, mlockall},
-        termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr},
+        termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr},
     },
 };
 
@@ -146,5 +146,10 @@ impl Port {
         line.extend_from_slice(answer);
         line.push(b'\n');
         self.writer.write_all(&line)
+    }
+
+    /// Waits until all that was answered has left the machine.
+    pub fn drain(&mut self) -> io::Result<()> {
+        Ok(tcdrain(&self.writer)?)
     }
 }

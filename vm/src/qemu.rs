@@ -21,7 +21,9 @@ use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
     channel::{Channel, ChannelError},
+    debugger::{Debugger, DebuggerError},
     machine::{Descriptors, Machine, Memory},
+    memory::{MemoryError, Window},
     patience::{Late, Patience},
     qemu::{
         process::{MANNERS_WITHIN, Process, pasteable, spawn},
@@ -104,6 +106,7 @@ pub enum QemuError {
 pub struct Qemu {
     process: Process,
     command: String,
+    window: Window,
     /// Its monitor.
     pub qmp: Qmp,
     /// The channel to PID 1 of the guest.
@@ -141,6 +144,7 @@ impl Qemu {
         let (monitor, monitor_far) = pair()?;
         let (channel, channel_far) = pair()?;
         let (terminal, terminal_far) = machine.terminal.then(pair).transpose()?.unzip();
+        let window = Window::new().map_err(resource("a window to the guest's memory"))?;
         let initramfs = start.initramfs.map(in_memory).transpose()?;
         let descriptors = Descriptors {
             monitor: monitor_far.as_raw_fd(),
@@ -150,7 +154,11 @@ impl Qemu {
             cards: start.cards.iter().map(AsRawFd::as_raw_fd).collect(),
         };
         let arguments = machine.arguments(start.memory, &descriptors);
-        let mut kept: Vec<RawFd> = vec![descriptors.monitor, descriptors.channel];
+        let mut kept: Vec<RawFd> = vec![
+            descriptors.monitor,
+            descriptors.channel,
+            window.descriptor(),
+        ];
         kept.extend(descriptors.terminal);
         kept.extend(descriptors.initramfs);
         kept.extend(&descriptors.cards);
@@ -188,6 +196,7 @@ impl Qemu {
         let qemu = Self {
             process,
             command,
+            window,
             qmp,
             channel: Channel::new(channel),
             terminal,
@@ -204,8 +213,8 @@ impl Qemu {
     ///
     /// None where the guest ended it: switched itself off, or started itself anew.
     pub async fn failure(&mut self) -> Option<QemuError> {
-        let ended = timeout(MANNERS_WITHIN, self.qmp.guest_has_ended()).await;
-        if ended == Ok(true) {
+        let ended = timeout(MANNERS_WITHIN, self.qmp.guests_end()).await;
+        if matches!(ended, Ok(Ok(_))) {
             return None;
         }
         match self.process.ended().await {
@@ -267,6 +276,28 @@ impl Qemu {
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.process.child.id()
+    }
+
+    /// Reads `length` bytes of the guest's memory, from the physical `address` on.
+    pub async fn read_memory(&mut self, address: u64, length: u64) -> Result<Vec<u8>, MemoryError> {
+        self.window.read(&mut self.qmp, address, length).await
+    }
+
+    /// Stops the machine and takes hold of it as a debugger does.
+    pub async fn debug(&mut self) -> Result<Debugger, DebuggerError> {
+        Debugger::attach(&mut self.qmp).await
+    }
+
+    /// Presses the button of a management controller: a non-maskable interrupt for every processor.
+    pub async fn inject_nmi(&mut self) -> Result<(), QmpError> {
+        let nothing = serde_json::Value::Null;
+        self.qmp.execute("inject-nmi", nothing).await.map(drop)
+    }
+
+    /// Has QEMU hold a machine that ends itself, so that its memory can still be read: told by the event `SHUTDOWN`.
+    pub async fn hold_at_end(&mut self) -> Result<(), QmpError> {
+        let action = json!({ "shutdown": "pause" });
+        self.qmp.execute("set-action", action).await.map(drop)
     }
 
     /// What QEMU said on its standard error, its end.

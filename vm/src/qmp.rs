@@ -71,6 +71,8 @@ pub struct Qmp {
     pub(crate) version: Version,
     /// QEMU's process: while it wants a processor and has none, its replies are waited for longer.
     pub(crate) process: Option<u32>,
+    /// Why the guest ended its machine, once it has.
+    guests_end: Option<String>,
 }
 
 /// A command and its arguments, null where it has none.
@@ -95,6 +97,7 @@ impl Qmp {
             events: VecDeque::new(),
             version: (0, 0, 0),
             process: None,
+            guests_end: None,
         };
         let mut lines = String::new();
         let mut open = Vec::new();
@@ -208,19 +211,27 @@ impl Qmp {
         }
     }
 
-    /// Whether the guest ended its machine: asked once QEMU has closed the monitor, or is about to.
+    /// Waits until the guest ends its machine, and says how: QEMU's word for it, `guest-reset`. Cancel safe.
     ///
-    /// QEMU tells so before it ends, in whatever way it ends then (7.2 does not end well where it was restored).
-    pub(crate) async fn guest_has_ended(&mut self) -> bool {
-        while let Ok(event) = self.event_named("SHUTDOWN").await {
-            if event["data"]["guest"] == true {
-                return true;
+    /// QEMU tells so before it ends, in whatever way it ends then (7.2 does not end well where it was restored). An error
+    /// where the monitor closed first.
+    pub async fn guests_end(&mut self) -> Result<String, QmpError> {
+        loop {
+            if let Some(reason) = &self.guests_end {
+                return Ok(reason.clone());
+            }
+            let message = self.receive().await?;
+            if message.get("event").is_some() {
+                self.keep(message);
             }
         }
-        false
     }
 
     fn keep(&mut self, event: Value) {
+        if event["event"] == "SHUTDOWN" && event["data"]["guest"] == true {
+            let reason = event["data"]["reason"].as_str();
+            self.guests_end = Some(reason.unwrap_or("guest").to_owned());
+        }
         if self.events.len() == EVENT_LIMIT {
             self.events.pop_front();
         }

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use lastwords_vm::init::{Port, prepare};
 
 use crate::kernel::{
-    Refusal, Request, interface, local::Kernel, module::Modules, request::GuestPlan,
+    Refusal, Request, child, interface, local::Kernel, module::Modules, request::GuestPlan,
 };
 
 /// Where the initramfs holds what is ours.
@@ -46,6 +46,11 @@ fn try_serve() -> io::Result<()> {
     while let Some(question) = port.question()? {
         let answer = runtime.block_on(answer(&mut kernel, &question));
         reply(&mut port, &answer)?;
+        if let Some(deed) = kernel.doom() {
+            // Nothing of the answer may be left in a kernel that is about to die.
+            port.drain()?;
+            child::begin(&deed)?;
+        }
     }
     Ok(())
 }

@@ -3,14 +3,16 @@
 use std::{fs, io, path::Path};
 
 use crate::kernel::{
-    Answer, Refusal, Request, command, configfs, interface, log::LogReader, module::Modules,
-    neighbour, renewal, terminal,
+    Answer, Refusal, Request, child, command, configfs, interface, log::LogReader, module::Modules,
+    neighbour, renewal, request::Deed, symbol, terminal,
 };
 
 /// Whoever executes requests: what it must remember between them.
 pub(crate) struct Kernel {
     modules: Modules,
     log: LogReader,
+    /// To be done once the last request is answered.
+    doom: Option<Deed>,
 }
 
 impl Kernel {
@@ -19,7 +21,13 @@ impl Kernel {
         Ok(Self {
             modules,
             log: LogReader::open()?,
+            doom: None,
         })
+    }
+
+    /// What is to be done now that the last request is answered.
+    pub(crate) fn doom(&mut self) -> Option<Deed> {
+        self.doom.take()
     }
 
     /// Executes one request.
@@ -87,6 +95,12 @@ impl Kernel {
                 .log
                 .read()
                 .map_err(|error| Refusal::by_kernel("reading /dev/kmsg", &error)),
+            Request::Child(deed) => child::wait_for(&deed),
+            Request::Doom(deed) => {
+                self.doom = Some(deed);
+                Ok(Answer::Done)
+            }
+            Request::Symbols(names) => symbol::find(&names).map(Answer::Symbols),
             Request::Run { command, within } => {
                 command::run(&command, within).await.map(Answer::Ran)
             }
@@ -123,6 +137,7 @@ fn facts() -> Answer {
     Answer::Facts {
         release: release.unwrap_or_default(),
         cpus,
+        vmcoreinfo: fs::read_to_string("/sys/kernel/vmcoreinfo").ok(),
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) enum Request {
     /// Gives a guest what all that were restored from one template share: the time, in seconds since 1970, and its own
     /// random numbers.
     Renew { time: i64, seed: Vec<u8> },
-    /// The running kernel's release and processors.
+    /// The running kernel's release and processors, and where it says how its memory is laid out.
     Facts,
     /// `dmesg -n LEVEL`: the first field of /proc/sys/kernel/printk.
     ConsoleLevel(u8),
@@ -72,6 +72,12 @@ pub(crate) enum Request {
     Read { path: String },
     /// The kernel log since the last time, from the first record on. Answered by [`Answer::Log`].
     ReadLog,
+    /// Has a child of PID 1 do something and waits for its end. Answered by [`Answer::Child`].
+    Child(Deed),
+    /// Has a child of PID 1 do something once this is answered: it may be the kernel's last.
+    Doom(Deed),
+    /// The addresses of functions, as /proc/kallsyms has them. Answered by [`Answer::Symbols`].
+    Symbols(Vec<String>),
     /// Runs a program and waits for it. Answered by [`Answer::Ran`].
     Run {
         command: Vec<String>,
@@ -93,6 +99,16 @@ pub(crate) struct Shell {
     pub(crate) prompt: String,
     /// What is to be written to the port once the shell has ended.
     pub(crate) farewell: String,
+}
+
+/// What a child does that may not live to tell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Deed {
+    /// Reads the start of a file.
+    Read { path: String },
+    /// Writes a file as it is.
+    Write { path: String, text: String },
 }
 
 /// One change under /sys/kernel/config/netconsole.
@@ -118,7 +134,15 @@ pub(crate) enum Answer {
     Facts {
         release: String,
         cpus: usize,
+        /// What /sys/kernel/vmcoreinfo says, where there is one.
+        vmcoreinfo: Option<String>,
     },
+    /// Whether the child came to the end of what it was to do; if not, a signal ended it.
+    Child {
+        done: bool,
+    },
+    /// In the order in which they were asked for.
+    Symbols(Vec<u64>),
     /// Whether it was loaded just now (it may have been there before, or be built in).
     Loaded(bool),
     NextHop(NextHop),
@@ -191,6 +215,9 @@ impl Request {
             | Self::SetUp { .. }
             | Self::Read { .. }
             | Self::ReadLog
+            | Self::Child(_)
+            | Self::Doom(_)
+            | Self::Symbols(_)
             | Self::Run { .. }
             | Self::Shell(_)
             | Self::TerminalSize { .. } => None,

@@ -24,7 +24,7 @@ const QUIET_WITHIN: Duration = Duration::from_secs(5);
 const MOST_PENDING: u64 = 12_000;
 
 /// What came of an action: done, or refused by the kernel.
-type Done = Result<(), Refusal>;
+pub(crate) type Done = Result<(), Refusal>;
 
 impl Stage<'_> {
     /// Does an action; expectations are [`crate::run::wait`]'s.
@@ -69,6 +69,11 @@ impl Stage<'_> {
                 }
                 Ok(done)
             }
+            Action::Hang(_)
+            | Action::Nmi
+            | Action::Oops(_)
+            | Action::Panic { .. }
+            | Action::SysRq(_) => self.ordeal(step).await,
             Action::Expect(_) | Action::Absent(_) => Ok(Ok(())),
         }
     }

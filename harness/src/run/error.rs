@@ -3,7 +3,8 @@
 use std::{io, path::PathBuf};
 
 use lastwords_vm::{
-    channel::ChannelError, qemu::QemuError, qmp::QmpError, template::TemplateError,
+    channel::ChannelError, debugger::DebuggerError, qemu::QemuError, qmp::QmpError,
+    template::TemplateError,
 };
 
 use crate::{
@@ -24,6 +25,8 @@ pub(crate) enum Error {
     Machine(#[source] QemuError),
     #[error("QEMU did not do what it was asked")]
     Qmp(#[from] QmpError),
+    #[error("the guest's processors could not be taken hold of")]
+    Debugger(#[from] DebuggerError),
     #[error("the guest could not be asked")]
     Channel(#[from] ChannelError),
     #[error(

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    future::pending,
+    io,
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -11,10 +13,13 @@ use std::{
 use lastwords_vm::{
     boot::Boot,
     cache::Entry,
+    channel::ChannelError,
+    debugger::Debugger,
     initramfs::Initramfs,
     kernel::Kernel,
     machine::{Machine, NetworkCard},
     modules::{Presence, name::ModuleName},
+    printk::NotePlace,
     qemu::Qemu,
     template::Templates,
 };
@@ -39,9 +44,56 @@ pub(crate) struct Guest {
     pub(crate) boot_log: Vec<String>,
     /// The answer to what [`preparation`] asks, where that was asked before the guest was ready.
     pub(crate) prepared: Option<Answer>,
+    /// Where the kernel says how its memory is laid out.
+    pub(crate) note: Option<NotePlace>,
+    /// Whether QEMU holds the machine when it ends itself.
+    pub(crate) is_held: bool,
+    /// Takes hold of the processors, once that was needed.
+    pub(crate) debugger: Option<Debugger>,
+    /// Whether a processor is to stop somewhere.
+    pub(crate) is_trapped: bool,
+    /// Where a processor that ends the machine is stopped, and how the machine ends then.
+    pub(crate) exits: Vec<(u64, &'static str)>,
     /// Why a template had to be made again.
     pub(crate) renewed: Option<String>,
     _template: Option<Entry>,
+}
+
+/// What comes from a guest besides frames.
+pub(crate) enum Word {
+    /// The answer to the last question.
+    Answer(Result<Result<Answer, Refusal>, ChannelError>),
+    /// It ended its machine, and QEMU holds it: QEMU's word for how.
+    Ended(String),
+    /// A processor stopped where it should.
+    Trapped,
+}
+
+impl Guest {
+    /// Waits for what comes from it; for answers only where it was `asked`. Cancel safe.
+    pub(crate) async fn word(&mut self, asked: bool) -> Word {
+        let Qemu { channel, qmp, .. } = &mut self.qemu;
+        let (held, trapped) = (self.is_held, self.is_trapped);
+        let stopped = async {
+            match &mut self.debugger {
+                Some(debugger) => debugger.stopped().await,
+                None => pending().await,
+            }
+        };
+        let ended = async {
+            match qmp.guests_end().await {
+                Ok(reason) => reason,
+                // Its channel closes, too, and says so.
+                Err(_) => pending().await,
+            }
+        };
+        tokio::select! {
+            answer = channel.answer(), if asked => Word::Answer(answer),
+            reason = ended, if held => Word::Ended(reason),
+            Ok(()) = stopped, if trapped => Word::Trapped,
+            else => pending().await,
+        }
+    }
 }
 
 /// What a guest is started with: the same for all runs of a scenario on a kernel.
@@ -117,21 +169,27 @@ impl Plan {
                 (qemu, answer, None, None)
             }
         };
-        let (release, prepared, boot_log) = introduction(answer)?;
+        let (release, note, prepared, boot_log) = introduction(answer)?;
         Ok(Guest {
             node,
             qemu,
             release,
             boot_log,
             prepared,
+            note,
+            is_held: false,
+            debugger: None,
+            is_trapped: false,
+            exits: Vec::new(),
             renewed,
             _template: template,
         })
     }
 }
 
-/// The answer to the prelude: the release, what came of the preparation if that was part of it, and the log of the boot.
-type Introduction = (String, Option<Answer>, Vec<String>);
+/// The answer to the prelude: the release, where the kernel describes itself, what came of the preparation if that was
+/// part of it, and the log of the boot.
+type Introduction = (String, Option<NotePlace>, Option<Answer>, Vec<String>);
 
 fn introduction(answer: serde_json::Value) -> Result<Introduction, Error> {
     let wrong = |answer: &dyn std::fmt::Debug| Error::Answer(format!("{answer:?}"));
@@ -141,8 +199,18 @@ fn introduction(answer: serde_json::Value) -> Result<Introduction, Error> {
         Answer::Batch(mut answers) => {
             let prepared = (answers.len() == 3).then(|| answers.remove(1));
             match <[Answer; 2]>::try_from(answers) {
-                Ok([Answer::Facts { release, .. }, Answer::Log { records, .. }]) => {
-                    Ok((release, prepared, records))
+                Ok(
+                    [
+                        Answer::Facts {
+                            release,
+                            vmcoreinfo,
+                            ..
+                        },
+                        Answer::Log { records, .. },
+                    ],
+                ) => {
+                    let note = vmcoreinfo.and_then(|text| NotePlace::parse(&text));
+                    Ok((release, note, prepared, records))
                 }
                 other => Err(wrong(&other)),
             }

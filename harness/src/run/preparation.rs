@@ -111,7 +111,9 @@ fn console_level(prepared: &Answer) -> Option<u8> {
     match answers.last()? {
         Answer::Text(text) => text.split_whitespace().next()?.parse().ok(),
         Answer::Done
+        | Answer::Child { .. }
         | Answer::Facts { .. }
+        | Answer::Symbols(_)
         | Answer::Loaded(_)
         | Answer::NextHop(_)
         | Answer::Log { .. }

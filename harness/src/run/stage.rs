@@ -6,20 +6,16 @@ use std::{
     time::Duration,
 };
 
-use lastwords_vm::{
-    channel::ChannelError,
-    patience::{Late, Patience},
-    qemu::QemuError,
-    qmp::QmpError,
-};
+use lastwords_vm::{debugger::DebuggerError, patience::Patience, qemu::QemuError, qmp::QmpError};
 use tokio::time::Instant;
 
 use crate::{
-    kernel::{Answer, Refusal, Request},
+    kernel::{Answer, Request},
     lab::{Event, Lab},
     netconsole::record::Record,
     run::{
         Error,
+        fate::Fates,
         guest::Guest,
         interrupt::Interrupt,
         kept::KeptLog,
@@ -41,7 +37,7 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) judge: Judge,
     pub(crate) interrupt: Interrupt,
     /// The clock of all deadlines.
-    patience: Patience,
+    pub(crate) patience: Patience,
     /// What went wrong on a wire: its guest is not to be trusted any more.
     pub(crate) faults: Vec<String>,
     /// Lines that were expected and arrived.
@@ -56,6 +52,8 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) target: Option<usize>,
     /// How many frames the lab has brought.
     pub(crate) frames: u64,
+    /// What became of senders whose kernel died, or hangs.
+    pub(crate) fates: Fates,
     markers: u64,
 }
 
@@ -68,6 +66,12 @@ pub(crate) enum Silence {
     Gone,
     /// Its QEMU failed.
     Crashed(QemuError),
+    /// Its kernel is dead, or hangs: one sentence.
+    Dead(String),
+    /// Its QEMU did not do what it was asked.
+    Unanswered(QmpError),
+    /// Its processors cannot be taken hold of.
+    Untouchable(DebuggerError),
     /// It sent what is no answer.
     Broken(String),
     Interrupted,
@@ -80,7 +84,9 @@ impl Silence {
             Self::Deadline(within) => format!("the kernel did not answer within {within:?}"),
             Self::Gone => "the machine ended".to_owned(),
             Self::Crashed(error) => chain(error),
-            Self::Broken(what) => what.clone(),
+            Self::Unanswered(error) => chain(error),
+            Self::Untouchable(error) => chain(error),
+            Self::Dead(what) | Self::Broken(what) => what.clone(),
             Self::Interrupted => "interrupted".to_owned(),
         }
     }
@@ -111,6 +117,7 @@ impl<'scenario> Stage<'scenario> {
             set_up: None,
             target: None,
             frames: 0,
+            fates: Fates::default(),
             markers: 0,
         }
     }
@@ -152,58 +159,8 @@ impl<'scenario> Stage<'scenario> {
         }
     }
 
-    /// Has the sender `node` execute `request`, with the lab alive meanwhile.
-    pub(crate) async fn ask(
-        &mut self,
-        node: NodeIndex,
-        request: &Request,
-        within: Duration,
-    ) -> Result<Result<Answer, Refusal>, Silence> {
-        let deadline = self.now() + within;
-        let its_own = request.within().map(|within| self.now() + within);
-        loop {
-            let answer = self.ask_once(node, request, (deadline, within)).await?;
-            // The guest's clock does not know what the machine does besides.
-            let too_early = matches!(&answer, Err(refusal) if refusal.late)
-                && its_own.is_some_and(|deadline| !self.patience.has_passed(deadline));
-            if !too_early {
-                return Ok(answer);
-            }
-        }
-    }
-
-    async fn ask_once(
-        &mut self,
-        node: NodeIndex,
-        request: &Request,
-        (deadline, within): (Instant, Duration),
-    ) -> Result<Result<Answer, Refusal>, Silence> {
-        let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
-            return Err(Silence::Gone);
-        };
-        let channel = &mut guest.qemu.channel;
-        let conversation = async {
-            channel.ask(request).await?;
-            channel.answer().await
-        };
-        let in_time = self.patience.until(deadline, conversation);
-        let answer = tokio::select! {
-            answer = self.lab.drive(in_time) => answer,
-            () = self.interrupt.wait() => return Err(Silence::Interrupted),
-        };
-        self.drain();
-        match answer {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(ChannelError::Closed | ChannelError::Connection(_))) => {
-                Err(self.gone(node).await)
-            }
-            Ok(Err(error @ ChannelError::Protocol(_))) => Err(Silence::Broken(error.to_string())),
-            Err(Late) => Err(Silence::Deadline(within)),
-        }
-    }
-
     /// Why the sockets of a guest closed.
-    async fn gone(&mut self, node: NodeIndex) -> Silence {
+    pub(crate) async fn gone(&mut self, node: NodeIndex) -> Silence {
         let guest = self.guests.iter_mut().find(|guest| guest.node == node);
         let failure = match guest {
             Some(guest) => self.lab.drive(guest.qemu.failure()).await,
@@ -255,24 +212,11 @@ impl<'scenario> Stage<'scenario> {
         }
     }
 
-    /// Takes the next event; false when `deadline` passed first.
-    pub(crate) async fn event(&mut self, deadline: Instant) -> Result<bool, Silence> {
-        let next = self.patience.until(deadline, self.lab.next());
-        let event = tokio::select! {
-            event = next => event,
-            () = self.interrupt.wait() => return Err(Silence::Interrupted),
-        };
-        match event {
-            Ok(event) => self.take(event),
-            Err(Late) => return Ok(false),
-        }
-        Ok(true)
-    }
-
-    pub(super) fn take(&mut self, event: Event) {
+    pub(crate) fn take(&mut self, event: Event) {
         match event {
             Event::Frame(frame) => {
                 self.frames += 1;
+                self.fates.see(frame.node, &frame.bytes);
                 self.judge.frame(&Frame {
                     number: frame.number,
                     time: frame.time,
@@ -328,7 +272,9 @@ impl<'scenario> Stage<'scenario> {
                 .into_iter()
                 .for_each(|answer| self.log(node, answer)),
             Answer::Done
+            | Answer::Child { .. }
             | Answer::Facts { .. }
+            | Answer::Symbols(_)
             | Answer::Loaded(_)
             | Answer::NextHop(_)
             | Answer::Text(_)
@@ -347,6 +293,12 @@ impl<'scenario> Stage<'scenario> {
     pub(crate) async fn audit(&mut self) -> Result<(), Trouble> {
         let senders: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
         for sender in senders {
+            self.look_for_deaths().await?;
+            if self.fates.is_silent(sender) {
+                self.read_memory(sender).await?;
+                self.flush(sender).await?;
+                continue;
+            }
             self.flush(sender).await?;
             self.read_log(sender, AUDIT_WITHIN).await?;
             self.judge.log_is_complete(sender);

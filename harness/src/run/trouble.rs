@@ -49,7 +49,9 @@ impl From<Silence> for Trouble {
         match silence {
             Silence::Interrupted => Self::Error(Error::Interrupted),
             Silence::Crashed(error) => Self::Error(Error::Machine(error)),
-            Silence::Deadline(_) | Silence::Gone | Silence::Broken(_) => {
+            Silence::Unanswered(error) => Self::Error(Error::Qmp(error)),
+            Silence::Untouchable(error) => Self::Error(Error::Debugger(error)),
+            Silence::Deadline(_) | Silence::Gone | Silence::Dead(_) | Silence::Broken(_) => {
                 Failed::Died(silence.sentence()).into()
             }
         }

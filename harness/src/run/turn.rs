@@ -133,6 +133,10 @@ impl Stage<'_> {
     pub(crate) async fn resume(&mut self) -> Result<(), Trouble> {
         for index in 0..self.guests.len() {
             let guest = &mut self.guests[index];
+            // A machine that has ended stands still for good.
+            if self.fates.has_ended(guest.node) {
+                continue;
+            }
             let (node, resumed) = (guest.node, self.lab.drive(guest.qemu.resume()).await);
             if let Err(error) = resumed {
                 return Err(self.unanswered(node, error).await);

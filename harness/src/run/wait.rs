@@ -43,6 +43,9 @@ impl Stage<'_> {
                     }
                 }
                 Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                    if self.nothing_can_come(expect.at) {
+                        break Ending::KernelDied;
+                    }
                     if !self.event(deadline).await? {
                         break Ending::Deadline;
                     }
@@ -126,6 +129,9 @@ impl Stage<'_> {
         let (number, text) = self.next_marker();
         sent.marker = Some(number);
         for sender in self.senders_to(at) {
+            if self.last_words(sender, number).await? {
+                continue;
+            }
             let records = vec![text.clone()];
             let kmsg = Request::Kmsg {
                 records,
@@ -133,12 +139,37 @@ impl Stage<'_> {
                 newline: true,
             };
             let request = Request::Batch(vec![kmsg, Request::ReadLog]);
-            match self.ask(sender, &request, PRINT_WITHIN).await? {
-                Ok(answer) => self.log(sender, answer),
-                Err(refusal) => self.faults.push(refusal.to_string()),
+            match self.ask(sender, &request, PRINT_WITHIN).await {
+                Ok(Ok(answer)) => self.log(sender, answer),
+                Ok(Err(refusal)) => self.faults.push(refusal.to_string()),
+                // It died over it.
+                Err(Silence::Dead(_)) if self.last_words(sender, number).await? => {}
+                Err(silence) => return Err(silence),
             }
         }
         Ok(())
+    }
+
+    /// Where a sender can print no marker: has its last words stand for one. False where it can, or where nothing is
+    /// known of them.
+    async fn last_words(&mut self, sender: NodeIndex, marker: u64) -> Result<bool, Silence> {
+        self.look_for_deaths().await?;
+        if !self.fates.is_silent(sender) {
+            return Ok(false);
+        }
+        if !self.fates.is_dead(sender) && !self.read_memory(sender).await? {
+            return Ok(false);
+        }
+        self.judge.last_words_mark(sender, marker);
+        Ok(true)
+    }
+
+    /// Whether all senders that matter to `at` are dead and their last words have come, or can no longer come.
+    fn nothing_can_come(&self, at: NodeIndex) -> bool {
+        self.senders_to(at).iter().all(|sender| {
+            let has_come = || self.judge.has_last_words(*sender, at);
+            self.fates.has_ended(*sender) || (self.fates.is_dead(*sender) && has_come())
+        })
     }
 
     /// Puts a probe on the wire of a sender, behind all that it has sent.
@@ -170,7 +201,7 @@ impl Stage<'_> {
                     let aimed = judge.targets.all_now().filter(|(_, state)| state.to == at);
                     let mut sending = aimed.filter(|(_, state)| state.enabled && state.carries);
                     sent.marker.is_none_or(|marker| {
-                        sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
+                        sending.all(|(index, _)| judge.marks(index, marker) > 0)
                     })
                 };
                 let deadline = self.now() + EVIDENCE_WITHIN;
@@ -207,6 +238,10 @@ fn ending(silence: Silence) -> Result<Ending, Trouble> {
     match silence {
         Silence::Interrupted => Err(Error::Interrupted.into()),
         Silence::Crashed(error) => Err(Error::Machine(error).into()),
-        Silence::Deadline(_) | Silence::Gone | Silence::Broken(_) => Ok(Ending::KernelDied),
+        Silence::Unanswered(error) => Err(Error::Qmp(error).into()),
+        Silence::Untouchable(error) => Err(Error::Debugger(error).into()),
+        Silence::Deadline(_) | Silence::Gone | Silence::Dead(_) | Silence::Broken(_) => {
+            Ok(Ending::KernelDied)
+        }
     }
 }

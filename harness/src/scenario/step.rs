@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
+
 use crate::scenario::{Absent, Expect, NodeIndex, Place, RemoteMac};
 
 /// One step.
@@ -48,11 +50,40 @@ pub(crate) enum Action {
     WaitForCarrier {
         interface: usize,
     },
+    /// Makes a processor or a process hang in the kernel.
+    Hang(Hang),
+    /// Sends a non-maskable interrupt to every processor.
+    Nmi,
+    /// Makes the kernel oops or warn on behalf of a process.
+    Oops(Oops),
+    /// Makes the kernel panic, with this `kernel.panic` where it is given.
+    Panic {
+        timeout: Option<i32>,
+    },
+    /// Presses a SysRq key.
+    SysRq(char),
     Expect(Expect),
     Absent(Absent),
 }
 
 impl Action {
+    /// Whether it is done to the kernel, which may not survive it.
+    pub(crate) fn is_ordeal(&self) -> bool {
+        match self {
+            Self::Hang(_) | Self::Nmi | Self::Oops(_) | Self::Panic { .. } | Self::SysRq(_) => true,
+            Self::ConsoleLevel(_)
+            | Self::Load { .. }
+            | Self::Unload { .. }
+            | Self::Kmsg(_)
+            | Self::Set(_)
+            | Self::Link(_)
+            | Self::Run(_)
+            | Self::WaitForCarrier { .. }
+            | Self::Expect(_)
+            | Self::Absent(_) => false,
+        }
+    }
+
     /// The kernel module that it loads or unloads.
     pub(crate) fn module(&self) -> Option<&str> {
         match self {
@@ -63,6 +94,11 @@ impl Action {
             | Self::Link(_)
             | Self::Run(_)
             | Self::WaitForCarrier { .. }
+            | Self::Hang(_)
+            | Self::Nmi
+            | Self::Oops(_)
+            | Self::Panic { .. }
+            | Self::SysRq(_)
             | Self::Expect(_)
             | Self::Absent(_) => None,
         }
@@ -133,4 +169,26 @@ pub(crate) struct Run {
     pub(crate) files: BTreeMap<String, PathBuf>,
     /// What its standard output must hold, if that is asked.
     pub(crate) prints: Option<String>,
+}
+
+/// How something hangs in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+pub(crate) enum Hang {
+    /// A processor runs in a circle, and takes interrupts.
+    Soft,
+    /// A processor runs in a circle with interrupts off.
+    Hard,
+    /// A process sleeps and cannot be woken.
+    Task,
+}
+
+/// What a kernel says of itself when something is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
+pub(crate) enum Oops {
+    /// An instruction that no processor knows, as `BUG()` leaves it in the code.
+    Bug,
+    /// `WARN()`: it goes on.
+    Warn,
 }

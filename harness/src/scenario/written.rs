@@ -5,6 +5,7 @@
 pub(crate) mod expectation;
 mod later;
 pub(crate) mod node;
+pub(crate) mod ordeal;
 pub(crate) mod step;
 pub(crate) mod target;
 

@@ -65,8 +65,12 @@ impl Audit<'_, '_> {
             && self.judge.traffic.flows.flow(sighting.flow).heading.from == sender
     }
 
-    /// For each sighting: whether a marker that the log has came behind it, from the same target.
+    /// For each sighting: whether a marker that the log has came behind it, from the same target. All, where nothing more
+    /// is printed.
     fn settled(&self, numbers: &[usize]) -> Vec<bool> {
+        if self.log.is_final {
+            return vec![true; numbers.len()];
+        }
         let mut marked = BTreeSet::new();
         let mut settled: Vec<bool> = numbers
             .iter()

@@ -1,7 +1,7 @@
 //! Finds records that a target should have sent and did not.
 //!
 //! Certain only between two markers that a target sent under the same settings: whatever the log has between them and
-//! passes the console level must have been sent, too.
+//! passes the console level must have been sent, too. Of a kernel that died, so must all that it printed behind the last.
 
 use std::collections::BTreeSet;
 
@@ -46,6 +46,13 @@ pub(crate) fn unsent<'judge>(
         start = Some(sighting);
         disturbed = is_disturbed(sighting);
     }
+    if let Some(start) = start.filter(|_| log.is_final && !disturbed) {
+        lost.extend(
+            to_the_end(judge, log, sender, start)
+                .into_iter()
+                .filter(|record| !sent.contains(&record.header.sequence)),
+        );
+    }
     lost
 }
 
@@ -62,24 +69,62 @@ fn between<'judge>(
     sender: NodeIndex,
     (start, end): (&Sighting, &Sighting),
 ) -> Vec<&'judge Record> {
-    let (Some(from), Some(to), Some(entry)) = (start.marker, end.marker, start.entry) else {
+    let (Some(to), Some(last)) = (end.marker, end.marker.and_then(|to| log.marker(to))) else {
         return Vec::new();
     };
-    let (Some(first), Some(last)) = (log.marker(from), log.marker(to)) else {
+    if end.entry != start.entry || start.epoch != end.epoch {
+        return Vec::new();
+    }
+    behind(judge, log, sender, (start, to, last))
+}
+
+/// The records behind a dead kernel's last marker that a target must have sent.
+fn to_the_end<'judge>(
+    judge: &Judge,
+    log: &'judge Log,
+    sender: NodeIndex,
+    start: &Sighting,
+) -> Vec<&'judge Record> {
+    let now = start.target.and_then(|target| judge.targets.now(target));
+    let sends = now.is_some_and(|state| state.enabled && state.carries);
+    let current = start
+        .entry
+        .is_some_and(|entry| judge.targets.is_current(entry));
+    match log.last() {
+        Some(last) if sends && current => behind(
+            judge,
+            log,
+            sender,
+            (start, u64::MAX, last.saturating_add(1)),
+        ),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+/// The records behind a marker of a target and before the record `last` that it must have sent, up to marker `to`.
+fn behind<'judge>(
+    judge: &Judge,
+    log: &'judge Log,
+    sender: NodeIndex,
+    (start, to, last): (&Sighting, u64, u64),
+) -> Vec<&'judge Record> {
+    let (Some(from), Some(entry)) = (start.marker, start.entry) else {
         return Vec::new();
     };
-    let changed = end.entry != Some(entry) || start.epoch != end.epoch;
+    let Some(first) = log.marker(from) else {
+        return Vec::new();
+    };
     let broken = judge
         .targets
         .entry(entry)
         .breaks
         .iter()
         .any(|at| (from + 1..=to).contains(at));
-    let readable = first < last && last - first <= MOST_RECORDS && !log.has_gap(first, last);
+    let readable = first < last && last - first <= MOST_RECORDS && !log.has_gap(first, last - 1);
     let Some(level) = judge.least_console_level(sender, from, to) else {
         return Vec::new();
     };
-    if changed || broken || !readable {
+    if broken || !readable {
         return Vec::new();
     }
     let records = log

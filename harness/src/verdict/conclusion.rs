@@ -55,7 +55,10 @@ pub(crate) fn judge(
     if expect.asked.contiguous {
         problems.extend(contiguity::gaps(judge, watch, end));
     }
-    if problems.is_empty() && end.ending != Ending::KernelDied && !watch.has_markers() {
+    if problems.is_empty()
+        && end.ending != Ending::KernelDied
+        && !judge.has_markers(watch, end.marker)
+    {
         let sentence = "every line arrived, but not the marker behind them, so that a second copy cannot be ruled out";
         problems.push(Problem::new(Kind::MarkerLost, sentence.to_owned()));
     }

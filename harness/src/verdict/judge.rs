@@ -1,5 +1,6 @@
 //! The judge: is told what happens, in order, and says what it comes to.
 
+mod last_words;
 pub(crate) mod waiting;
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,6 +38,8 @@ pub(crate) struct Judge {
     windows: HashMap<NodeIndex, Window>,
     watch: Option<Watch>,
     next_marker: u64,
+    /// The records that stand for markers, by sender and marker.
+    last_words: BTreeMap<(NodeIndex, u64), u64>,
 }
 
 impl Judge {
@@ -50,6 +53,7 @@ impl Judge {
             windows: HashMap::new(),
             watch: None,
             next_marker: 1,
+            last_words: BTreeMap::new(),
         }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Log {
     size: usize,
     /// Everything that was printed until now was read.
     pub(crate) is_complete: bool,
+    /// The kernel is dead, and nothing more will be printed.
+    pub(crate) is_final: bool,
     /// More was printed than is kept.
     pub(crate) overflowed: bool,
 }
@@ -66,6 +68,19 @@ impl Log {
     /// The sequence number of a marker's record, once it was read.
     pub(crate) fn marker(&self, marker: u64) -> Option<u64> {
         self.markers.get(&marker).copied()
+    }
+
+    /// Has a record stand for a marker that the kernel cannot print.
+    pub(crate) fn mark(&mut self, marker: u64, sequence: u64) {
+        self.markers.insert(marker, sequence);
+    }
+
+    /// The last record below a level.
+    pub(crate) fn last_below(&self, level: u8) -> Option<u64> {
+        let mut records = self.records.iter().rev();
+        records
+            .find(|(_, record)| record.header.level < level)
+            .map(|(sequence, _)| *sequence)
     }
 
     /// The sequence number of the first marker that is this one or later.

@@ -163,13 +163,6 @@ impl Watch {
             .collect()
     }
 
-    /// Whether the marker came from every target.
-    pub(crate) fn has_markers(&self) -> bool {
-        self.streams
-            .iter()
-            .all(|stream| stream.markers >= stream.copies)
-    }
-
     /// How many arrivals were looked at, so that the next expectation begins behind them.
     pub(crate) fn seen(&self) -> usize {
         self.seen

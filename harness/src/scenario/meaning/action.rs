@@ -5,8 +5,8 @@ use crate::scenario::{
     meaning::{texts, value},
     mistake::{Mistake, Mistakes},
     read::{Either, Map},
-    step::{Kmsg, Run},
-    tree::At,
+    step::{Kmsg, Oops, Run},
+    tree::{At, Span},
     written,
 };
 
@@ -100,6 +100,32 @@ pub(crate) fn run(
             .collect(),
         prints: further.and_then(|run| value(run.prints.as_ref())),
     })
+}
+
+/// What a kernel is made to go through, and where the step's key stands.
+pub(crate) fn ordeal(step: &written::step::Step) -> Option<(Span, Action)> {
+    let sysrq = step.sysrq.as_ref();
+    let oops = step.oops.as_ref();
+    let panic = step.panic.as_ref();
+    let hang = step.hang.as_ref();
+    let nmi = step.nmi.as_ref();
+    None.or_else(|| sysrq.map(|key| (key.span, Action::SysRq(key.value.0))))
+        .or_else(|| hang.map(|hang| (hang.span, Action::Hang(hang.value))))
+        .or_else(|| nmi.map(|nmi| (nmi.span, Action::Nmi)))
+        .or_else(|| {
+            oops.map(|oops| match oops.value {
+                Either::One(_) => (oops.span, Action::Oops(Oops::Bug)),
+                Either::Other(kind) => (oops.span, Action::Oops(kind)),
+            })
+        })
+        .or_else(|| {
+            let panic = panic?;
+            let timeout = match &panic.value {
+                Either::One(_) => None,
+                Either::Other(written) => value(written.timeout.as_ref()).map(|value| value.0),
+            };
+            Some((panic.span, Action::Panic { timeout }))
+        })
 }
 
 pub(crate) fn map(key: Option<&At<Map<String>>>) -> impl Iterator<Item = (String, String)> {

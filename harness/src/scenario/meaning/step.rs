@@ -15,6 +15,8 @@ use crate::scenario::{
 const WITHIN: Duration = Duration::from_secs(10);
 /// A module may probe hardware, in emulation at that.
 const WITHIN_LOAD: Duration = Duration::from_secs(20);
+/// A kernel that is made to suffer is taken hold of from outside, and speaks at length.
+const WITHIN_ORDEAL: Duration = Duration::from_secs(30);
 
 /// What the steps read so far have made of the targets.
 pub(crate) struct Script<'a, 'f> {
@@ -73,10 +75,10 @@ impl<'a, 'f> Script<'a, 'f> {
             let title = "`within` stands in the expectation already";
             mistakes.add(Mistake::at(beside.span, title));
         }
-        let default = if written.load.is_some() {
-            WITHIN_LOAD
-        } else {
-            WITHIN
+        let default = match &deed.action {
+            _ if written.load.is_some() => WITHIN_LOAD,
+            Some(action) if action.is_ordeal() => within_ordeal(action),
+            Some(_) | None => WITHIN,
         };
         let within = deed.within.or(beside.map(|within| within.value.0));
         Some(Step {
@@ -168,9 +170,21 @@ impl<'a, 'f> Script<'a, 'f> {
         if let Some(run) = &step.run {
             return Some((run.span, action::run(run, mistakes).map(Action::Run)));
         }
+        if let Some((key, action)) = action::ordeal(step) {
+            return Some((key, Some(action)));
+        }
         let carrier = step.wait_for_carrier.as_ref()?;
         Some((carrier.span, self.wait_for_carrier(carrier, on, mistakes)))
     }
+}
+
+/// A kernel that counts the seconds until it reboots may do so slowly.
+fn within_ordeal(action: &Action) -> Duration {
+    let seconds = match action {
+        Action::Panic { timeout } => timeout.and_then(|timeout| u64::try_from(timeout).ok()),
+        _ => None,
+    };
+    WITHIN_ORDEAL + 10 * Duration::from_secs(seconds.unwrap_or(0))
 }
 
 /// An expectation is about a receiver, and fails by itself.

@@ -12,10 +12,12 @@ use crate::scenario::{
         table::{Keys, table},
         word::Word,
     },
+    step::{Hang, Oops},
     tree::{At, Span},
     written::{
         expectation::{Absent, Expect, Short},
         later::Later,
+        ordeal::{Key, Panic, Yes},
         target::Fails,
     },
 };
@@ -46,6 +48,16 @@ table! {
         "run" run: Either<Vec<At<String>>, Run>,
         /// Waits until an interface has its carrier: `true` for the only one, or its name.
         "wait-for-carrier" wait_for_carrier: Either<bool, String>,
+        /// Presses a SysRq key: `m`, `t`; `b`, `c` and `o` end the machine.
+        "sysrq" sysrq: Key,
+        /// Makes the kernel oops in a process that dies of it: `true`, `"bug"`; `"warn"` only makes it warn.
+        "oops" oops: Either<Yes, Oops>,
+        /// Makes the kernel panic: `true`, or a table.
+        "panic" panic: Either<Yes, Panic>,
+        /// Makes a processor hang in the kernel, with interrupts (`"soft"`) or without (`"hard"`), or a process (`"task"`).
+        "hang" hang: Hang,
+        /// Sends a non-maskable interrupt, as a management controller's button does.
+        "nmi" nmi: Yes,
         /// Lines that must arrive.
         "expect" expect: Either<Short, Expect>,
         /// Lines that were printed and must not arrive.
@@ -56,16 +68,6 @@ table! {
         "reboot" reboot: Later,
         /// Switches off (not built yet).
         "power-off" power_off: Later,
-        /// Presses a SysRq key (not built yet).
-        "sysrq" sysrq: Later,
-        /// Makes the kernel oops (not built yet).
-        "oops" oops: Later,
-        /// Makes the kernel panic (not built yet).
-        "panic" panic: Later,
-        /// Makes a processor hang (not built yet).
-        "hang" hang: Later,
-        /// Sends a non-maskable interrupt (not built yet).
-        "nmi" nmi: Later,
     }
 }
 
@@ -189,16 +191,7 @@ impl Word for UpDown {
 /// What may stand beside a step's action.
 const BESIDE: [&str; 3] = ["on", "fails", "within"];
 /// Words of the language that no version of the harness can do yet.
-const LATER: [&str; 8] = [
-    "write",
-    "reboot",
-    "power-off",
-    "sysrq",
-    "oops",
-    "panic",
-    "hang",
-    "nmi",
-];
+const LATER: [&str; 3] = ["write", "reboot", "power-off"];
 
 /// The keys that name an action, those of later included.
 fn actions() -> impl Iterator<Item = &'static str> {

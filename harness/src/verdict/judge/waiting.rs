@@ -77,7 +77,7 @@ impl Judge {
         let logged =
             !expect.asked.contiguous || marker.is_some_and(|marker| self.is_logged(watch, marker));
         match marker {
-            Some(_) if watch.has_markers() && logged => Progress::Settled,
+            Some(_) if self.has_markers(watch, marker) && logged => Progress::Settled,
             Some(_) | None => Progress::AwaitsMarker,
         }
     }
@@ -237,7 +237,7 @@ impl Judge {
             let seen: u32 = stream
                 .targets
                 .iter()
-                .map(|target| self.traffic.markers(*target, marker))
+                .map(|target| self.marks(*target, marker))
                 .sum();
             seen as usize >= sending
         })
