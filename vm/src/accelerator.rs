@@ -1,18 +1,21 @@
 //! Whether KVM is there *and works*.
 //!
 //! `/dev/kvm` can open, make a machine, and still only imitate virtualization, so slowly that a guest never boots. So
-//! a guest of a few bytes is run and timed.
+//! a guest of a few bytes is run and timed. That takes 25 ms where it is an imitation, so that is remembered for a while.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::Path,
     sync::mpsc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use crate::machine::Accelerator;
+use serde::{Deserialize, Serialize};
+
+use crate::{cache::Cache, machine::Accelerator};
 
 // `include/uapi/linux/kvm.h` of the kernel.
 const KVM_CREATE_VM: libc::c_ulong = 0xae01;
@@ -43,22 +46,76 @@ pub struct Choice {
     pub why_not_kvm: Option<String>,
 }
 
-/// Chooses by trying. Takes some milliseconds.
+/// Where the cache keeps what was found out about `/dev/kvm`.
+const MEMORY: &str = "accelerator.json";
+/// How long that counts: a busy machine may have been taken for an imitation.
+const COUNTS_FOR: Duration = Duration::from_secs(60 * 60);
+/// The machine's present boot (`Documentation/admin-guide/sysctl/kernel.rst`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Why KVM was not used, in the boot of the machine in which that was found out.
+#[derive(Debug, Serialize, Deserialize)]
+struct Remembered {
+    boot: String,
+    why_not_kvm: String,
+}
+
+/// Chooses by trying, unless that was done in the last hour and KVM was of no use.
 #[must_use]
-pub fn choose() -> Choice {
+pub fn choose(cache: &Cache) -> Choice {
+    let file = cache.root().join(MEMORY);
+    let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    if let Some(why) = remembered(&file, &boot) {
+        return tcg(why);
+    }
+    let (choice, slow) = tried();
+    if let (Some(why), true) = (&choice.why_not_kvm, slow) {
+        let remembered = Remembered {
+            boot,
+            why_not_kvm: why.clone(),
+        };
+        // Where it cannot be written down it is tried again.
+        let _ = serde_json::to_vec(&remembered)
+            .map_err(io::Error::from)
+            .and_then(|text| fs::write(&file, text));
+    }
+    choice
+}
+
+fn remembered(file: &Path, boot: &str) -> Option<String> {
+    let written = fs::metadata(file).and_then(|metadata| metadata.modified());
+    let age = SystemTime::now().duration_since(written.ok()?).ok()?;
+    if age > COUNTS_FOR {
+        return None;
+    }
+    let remembered: Remembered = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    (remembered.boot == boot).then_some(remembered.why_not_kvm)
+}
+
+/// Chooses by trying; also whether that took long.
+fn tried() -> (Choice, bool) {
     let (sender, receiver) = mpsc::channel();
     // On a thread of its own: nothing else interrupts a KVM_RUN that never comes back.
     thread::spawn(move || sender.send(time_of_loop()));
     let late = |_| Err(io::ErrorKind::TimedOut.into());
     match receiver.recv_timeout(HOPELESS).unwrap_or_else(late) {
-        Ok(time) if time <= TOO_SLOW => Choice {
-            accelerator: Accelerator::Kvm,
-            why_not_kvm: None,
-        },
-        Ok(time) => tcg(format!(
-            "/dev/kvm only imitates virtualization here: 10 000 turns of a loop took {time:?}"
-        )),
-        Err(error) => tcg(format!("/dev/kvm is of no use here: {error}")),
+        Ok(time) if time <= TOO_SLOW => {
+            let choice = Choice {
+                accelerator: Accelerator::Kvm,
+                why_not_kvm: None,
+            };
+            (choice, false)
+        }
+        Ok(time) => {
+            let why = format!(
+                "/dev/kvm only imitates virtualization here: 10 000 turns of a loop took {time:?}"
+            );
+            (tcg(why), true)
+        }
+        Err(error) => {
+            let slow = error.kind() == io::ErrorKind::TimedOut;
+            (tcg(format!("/dev/kvm is of no use here: {error}")), slow)
+        }
     }
 }
 
@@ -168,5 +225,33 @@ fn one_run(processor: &OwnedFd, shared: &Mapping) -> io::Result<Duration> {
         Err(io::Error::other(format!(
             "a guest left with reason {reason}"
         )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_out_counts_for_this_boot_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(MEMORY);
+        assert_eq!(remembered(&file, "one"), None);
+        fs::write(&file, r#"{"boot":"one","why_not_kvm":"slow"}"#).unwrap();
+        assert_eq!(remembered(&file, "one"), Some("slow".to_owned()));
+        assert_eq!(remembered(&file, "other"), None);
+        fs::write(&file, r#"{"boot":"on"#).unwrap();
+        assert_eq!(remembered(&file, "one"), None);
+    }
+
+    #[test]
+    fn what_was_found_out_long_ago_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(MEMORY);
+        fs::write(&path, r#"{"boot":"one","why_not_kvm":"slow"}"#).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - 2 * COUNTS_FOR)
+            .unwrap();
+        assert_eq!(remembered(&path, "one"), None);
     }
 }

@@ -96,7 +96,7 @@ fn cache() -> Result<Cache, CommandError> {
 fn machine(cache: Cache, scenarios: &[Scenario]) -> Result<Machine, CommandError> {
     // While there is no other thread, and nothing more to fetch.
     let privilege = Privilege::obtain(scenarios);
-    let choice = accelerator::choose();
+    let choice = accelerator::choose(&cache);
     if let Some(why) = &choice.why_not_kvm {
         // Where standard error is closed or full, the verdicts are the same.
         let _ = writeln!(anstream::stderr(), "lastwords: emulating the guests: {why}");

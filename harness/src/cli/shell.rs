@@ -62,7 +62,7 @@ pub(crate) fn shell(arguments: &ShellArguments) -> Result<Exit, CommandError> {
         .map_err(CommandError::Runtime)?;
     let exit = runtime.block_on(async {
         let setting = Setting {
-            accelerator: accelerator::choose().accelerator,
+            accelerator: accelerator::choose(&cache).accelerator,
             privilege,
             boot_within: arguments.boot_within,
             templates: (!arguments.cold).then(|| Templates::new(cache.clone())),
