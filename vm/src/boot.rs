@@ -7,6 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     channel::ChannelError,
+    initramfs::Initramfs,
     machine::{Machine, Memory},
     patience::{Late, Patience},
     qemu::{Qemu, QemuError, Start},
@@ -23,7 +24,7 @@ pub struct Boot<'a> {
     /// The machine.
     pub machine: &'a Machine,
     /// What it finds in its memory.
-    pub initramfs: &'a [u8],
+    pub initramfs: &'a Initramfs,
     /// The first question, asked as soon as PID 1 can be asked.
     pub prelude: &'a Value,
     /// How long it may take up to the answer.
@@ -43,9 +44,10 @@ impl Boot<'_> {
         cards: Vec<OwnedFd>,
     ) -> Result<(Qemu, Value), QemuError> {
         let deadline = Instant::now() + self.within;
+        let initramfs = self.initramfs.finish()?;
         let start = Start {
             memory,
-            initramfs: Some(self.initramfs),
+            initramfs: Some(&initramfs),
             cards,
             state: None,
             orders: &[],
@@ -85,9 +87,10 @@ impl Boot<'_> {
             what: "a socket pair",
             source,
         })?;
+        let initramfs = self.initramfs.finish()?;
         let start = Start {
             memory: &Memory::Private,
-            initramfs: Some(self.initramfs),
+            initramfs: Some(&initramfs),
             cards,
             state: None,
             orders: &[],

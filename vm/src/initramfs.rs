@@ -4,20 +4,24 @@
 //! It is not compressed: under emulation, unpacking costs the guest more than the bytes cost the host.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
 };
 
 use cpio::newc::{Builder, ModeFileType, trailer};
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Error, Result},
+    initramfs::host_file::HostFile,
     modules::{Module, ModuleTree},
 };
 
 mod depmod;
 mod elf;
+mod host_file;
 mod host_path;
 mod layout;
 mod library;
@@ -34,9 +38,21 @@ pub struct Initramfs {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    File { mode: u32, bytes: Vec<u8> },
-    Directory { mode: u32 },
-    Symlink { target: String },
+    File {
+        mode: u32,
+        bytes: Vec<u8>,
+    },
+    /// A file of this machine that is read when the archive is packed.
+    HostFile {
+        mode: u32,
+        file: HostFile,
+    },
+    Directory {
+        mode: u32,
+    },
+    Symlink {
+        target: String,
+    },
     Device(Device),
 }
 
@@ -98,6 +114,10 @@ impl Initramfs {
 
     /// Puts a program of this machine as `/init`, with its interpreter and libraries where it has any.
     pub fn init(&mut self, program: &Path) -> Result<&mut Self> {
+        let file = HostFile::new(program)?;
+        if file.is_static()? {
+            return Ok(self.put("init", Node::HostFile { mode: 0o755, file }));
+        }
         let bytes = program::read(program)?;
         library::pack(self, program, &bytes)?;
         Ok(self.file("init", 0o755, bytes))
@@ -121,12 +141,31 @@ impl Initramfs {
         self.nodes.contains_key(&tidy(path))
     }
 
+    /// A digest that is another one where anything of the content is. A file that is read later counts by its identity.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for (path, node) in &self.nodes {
+            // Each part with its length, so that no two contents run together alike.
+            let (kind, content) = match node {
+                Node::File { mode, bytes } => (format!("file {mode:o}"), bytes.as_slice()),
+                Node::HostFile { mode, file } => (format!("file {mode:o} {file:?}"), &[][..]),
+                Node::Directory { mode } => (format!("folder {mode:o}"), &[][..]),
+                Node::Symlink { target } => ("link".to_owned(), target.as_bytes()),
+                Node::Device(device) => (format!("{device:?}"), &[][..]),
+            };
+            let (path_length, length) = (path.len(), content.len());
+            hash.update(format!("{path_length} {path} {kind} {length}\n"));
+            hash.update(content);
+        }
+        hex(&hash.finalize())
+    }
+
     /// Packs it. The same content always gives the same bytes.
     pub fn finish(&self) -> Result<Vec<u8>> {
         let nodes = layout::lay_out(&self.nodes)?;
         let size: usize = nodes
             .iter()
-            .map(|(path, node)| path.len() + node.content().len() + 128)
+            .map(|(path, node)| path.len() + node.length() + 128)
             .sum();
         let mut archive = Vec::with_capacity(size + 512);
         for (inode, (path, node)) in nodes.iter().enumerate() {
@@ -147,32 +186,44 @@ impl Initramfs {
 }
 
 impl Node {
-    fn content(&self) -> &[u8] {
+    fn content(&self) -> Result<Cow<'_, [u8]>> {
+        Ok(match self {
+            Node::File { bytes, .. } => Cow::Borrowed(bytes.as_slice()),
+            Node::HostFile { file, .. } => Cow::Owned(program::read(&file.path)?),
+            Node::Symlink { target } => Cow::Borrowed(target.as_bytes()),
+            Node::Directory { .. } | Node::Device(_) => Cow::Borrowed(&[]),
+        })
+    }
+
+    fn length(&self) -> usize {
         match self {
-            Node::File { bytes, .. } => bytes,
-            Node::Symlink { target } => target.as_bytes(),
-            Node::Directory { .. } | Node::Device(_) => &[],
+            Node::File { bytes, .. } => bytes.len(),
+            Node::HostFile { file, .. } => usize::try_from(file.length).unwrap_or(0),
+            Node::Symlink { target } => target.len(),
+            Node::Directory { .. } | Node::Device(_) => 0,
         }
     }
 
     fn write(&self, path: &str, inode: u32, archive: Vec<u8>) -> Result<Vec<u8>> {
         let builder = Builder::new(path).ino(inode).nlink(1);
         let builder = match self {
-            Node::File { mode, .. } => typed(builder, *mode, ModeFileType::Regular),
+            Node::File { mode, .. } | Node::HostFile { mode, .. } => {
+                typed(builder, *mode, ModeFileType::Regular)
+            }
             Node::Directory { mode } => typed(builder, *mode, ModeFileType::Directory).nlink(2),
             Node::Symlink { .. } => typed(builder, 0o777, ModeFileType::Symlink),
             Node::Device(device) => typed(builder, device.mode, device.kind.into())
                 .rdev_major(device.major)
                 .rdev_minor(device.minor),
         };
-        let content = self.content();
+        let content = self.content()?;
         let length = u32::try_from(content.len()).map_err(|_| Error::InitramfsPath {
             path: path.to_owned(),
             why: "the format has no room for a file of 4 GB",
         })?;
         let mut writer = builder.write(archive, length);
         writer
-            .write_all(content)
+            .write_all(&content)
             .and_then(|()| writer.finish())
             .map_err(Error::write("initramfs"))
     }
@@ -189,6 +240,10 @@ impl From<DeviceKind> for ModeFileType {
 
 fn typed(builder: Builder, mode: u32, kind: ModeFileType) -> Builder {
     builder.mode(mode).set_mode_file_type(kind)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A path as it stands in the archive.
@@ -263,5 +318,40 @@ mod tests {
         let mut other = Initramfs::new();
         other.file("/b", 0o644, "b").file("./a", 0o644, "a");
         assert_eq!(one.finish().unwrap(), other.finish().unwrap());
+        assert_eq!(one.fingerprint(), other.fingerprint());
+    }
+
+    #[test]
+    fn other_content_has_another_fingerprint() {
+        let with = |path: &str, mode, bytes: &str| {
+            let mut initramfs = Initramfs::new();
+            initramfs.file(path, mode, bytes);
+            initramfs.fingerprint()
+        };
+        let one = with("a", 0o644, "a");
+        for other in [
+            with("b", 0o644, "a"),
+            with("a", 0o755, "a"),
+            with("a", 0o644, "b"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
+    #[test]
+    fn an_init_that_has_changed_has_another_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("init");
+        let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let fingerprint = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mut initramfs = Initramfs::new();
+            initramfs.init(&path).unwrap();
+            let packed = initramfs.finish().unwrap();
+            assert!(packed.len() > bytes.len());
+            initramfs.fingerprint()
+        };
+        let one = fingerprint(&program);
+        assert_ne!(one, fingerprint(&[program, vec![0]].concat()));
     }
 }

@@ -85,6 +85,9 @@ pub enum QemuError {
         /// What its console said last, or why that is not known.
         console: String,
     },
+    /// What it is to find in its memory could not be packed.
+    #[error(transparent)]
+    Initramfs(#[from] crate::error::Error),
     /// Its monitor failed.
     #[error(transparent)]
     Monitor(#[from] QmpError),

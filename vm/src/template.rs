@@ -290,7 +290,7 @@ fn key(boot: &Boot<'_>) -> Result<String, TemplateError> {
         );
     }
     hash.update(format!("{VERSION} {:?} {}\n", boot.machine, boot.prelude));
-    hash.update(boot.initramfs);
+    hash.update(boot.initramfs.fingerprint());
     Ok(hash
         .finalize()
         .iter()

@@ -101,7 +101,7 @@ impl Guest {
 pub(crate) struct Plan {
     machine: Machine,
     prelude: Request,
-    initramfs: Vec<u8>,
+    initramfs: Initramfs,
     within: Duration,
 }
 
@@ -252,7 +252,7 @@ fn initramfs(
     node: &Node,
     kernel: &Kernel,
     setting: &Setting,
-) -> Result<Vec<u8>, Error> {
+) -> Result<Initramfs, Error> {
     // In the order of the cards, which so become eth0, eth1, ….
     let mut preload: Vec<&str> = Vec::new();
     let drivers = node
@@ -284,6 +284,8 @@ fn initramfs(
         }
         plan.modules.insert(underscored(name), files);
     }
+    // What a distribution has long mounted by the time that somebody loads netconsole, which needs it.
+    preload.extend(plan.modules.contains_key("configfs").then_some("configfs"));
     plan.preload = preload.into_iter().map(str::to_owned).collect();
     plan.cards = (0..node.interfaces.len()).map(card_mac).collect();
     let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
@@ -300,7 +302,8 @@ fn initramfs(
         path: "/proc/self/exe".into(),
         source,
     })?;
-    Ok(initramfs.init(&program)?.finish()?)
+    initramfs.init(&program)?;
+    Ok(initramfs)
 }
 
 /// Packs programs, and what they do not say that they need: this program is there already, and modprobe looks for the

@@ -75,6 +75,20 @@ impl Linkage {
     }
 }
 
+/// Whether a file that begins so is a program for x86-64 that needs no interpreter.
+pub(crate) fn is_static(headers: &[u8]) -> bool {
+    let read = || {
+        let header = FileHeader64::<LittleEndian>::parse(headers).ok()?;
+        let endian = header.endian().ok()?;
+        let segments = header.program_headers(endian, headers).ok()?;
+        let interpreted = segments
+            .iter()
+            .any(|segment| segment.p_type(endian) == PT_INTERP);
+        Some(header.e_machine(endian) == EM_X86_64 && !segments.is_empty() && !interpreted)
+    };
+    read().unwrap_or(false)
+}
+
 /// The string table, which is named by where it will be in memory.
 fn strings<'a>(
     segments: &[object::elf::ProgramHeader64<LittleEndian>],
