@@ -21,3 +21,4 @@ pub mod printk;
 pub mod qemu;
 pub mod qmp;
 pub mod template;
+mod tsc;

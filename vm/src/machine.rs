@@ -55,13 +55,15 @@ pub(crate) enum Memory {
     View(PathBuf),
 }
 
-/// The descriptors that QEMU inherits, by their numbers.
+/// What is known only when QEMU is started: the descriptors that it inherits, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Descriptors {
     pub(crate) monitor: i32,
     pub(crate) channel: i32,
     pub(crate) terminal: Option<i32>,
     pub(crate) initramfs: Option<i32>,
+    /// No descriptor: how fast the guest's time stamp counter runs, where it boots and is emulated.
+    pub(crate) tsc_khz: Option<u64>,
     pub(crate) cards: Vec<i32>,
 }
 
@@ -148,13 +150,17 @@ impl Machine {
             return Vec::new();
         };
         let kernel = self.kernel.display().to_string();
+        let mut words = self.command_line();
+        if let Some(khz) = descriptors.tsc_khz {
+            words.push_str(&format!(" tsc_early_khz={khz}"));
+        }
         [
             "-kernel",
             &kernel,
             "-initrd",
             &format!("/proc/self/fd/{initramfs}"),
             "-append",
-            &self.command_line(),
+            &words,
         ]
         .map(str::to_owned)
         .to_vec()

@@ -22,7 +22,7 @@ use tokio::{net::UnixStream, time::timeout};
 use crate::{
     channel::{Channel, ChannelError},
     debugger::{Debugger, DebuggerError},
-    machine::{Descriptors, Machine, Memory},
+    machine::{Accelerator, Descriptors, Machine, Memory},
     memory::{MemoryError, Window},
     patience::{Late, Patience},
     qemu::{
@@ -30,6 +30,7 @@ use crate::{
         version::{OLDEST, said_version},
     },
     qmp::{Order, Qmp, QmpError},
+    tsc,
 };
 
 /// QEMU's name.
@@ -149,11 +150,13 @@ impl Qemu {
         let (terminal, terminal_far) = machine.terminal.then(pair).transpose()?.unzip();
         let window = Window::new().map_err(resource("a window to the guest's memory"))?;
         let initramfs = start.initramfs.map(in_memory).transpose()?;
+        let boots = initramfs.is_some();
         let descriptors = Descriptors {
             monitor: monitor_far.as_raw_fd(),
             channel: channel_far.as_raw_fd(),
             terminal: terminal_far.as_ref().map(AsRawFd::as_raw_fd),
             initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
+            tsc_khz: (boots && machine.accelerator == Accelerator::Tcg).then(tsc::khz),
             cards: start.cards.iter().map(AsRawFd::as_raw_fd).collect(),
         };
         let arguments = machine.arguments(start.memory, &descriptors);
