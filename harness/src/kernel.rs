@@ -7,6 +7,7 @@ pub(crate) mod agent;
 pub(crate) mod child;
 pub(crate) mod command;
 pub(crate) mod configfs;
+pub(crate) mod disk;
 pub(crate) mod interface;
 pub(crate) mod local;
 pub(crate) mod log;
@@ -16,6 +17,7 @@ pub(crate) mod neighbour;
 pub(crate) mod renewal;
 pub(crate) mod request;
 pub(crate) mod route;
+pub(crate) mod startup;
 pub(crate) mod symbol;
 pub(crate) mod terminal;
 

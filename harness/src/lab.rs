@@ -116,6 +116,12 @@ impl Lab {
         self.networks.get(&node)
     }
 
+    /// Whether some wire of `node` still ends in a QEMU, as far as was read.
+    pub(crate) fn is_plugged(&self, node: NodeIndex) -> bool {
+        let mut ports = self.ports.iter().filter(|port| port.node == node);
+        ports.any(|port| matches!(port.end, End::Guest(_)))
+    }
+
     /// Waits for the next event. Cancel safe: what it has not given is given by the next call.
     pub(crate) async fn next(&mut self) -> Event {
         coop::cooperative(poll_fn(|context| self.poll_next(context))).await

@@ -14,6 +14,7 @@ pub(crate) mod prefix;
 pub(crate) mod print;
 pub(crate) mod record;
 pub(crate) mod settings;
+pub(crate) mod words;
 
 pub(crate) use assembly::Assembly;
 pub(crate) use datagram::Datagram;

@@ -1,7 +1,9 @@
 //! Runs scenarios: one case at a time ([`case`]), many side by side (here).
 
 pub(crate) mod action;
+pub(crate) mod boot;
 pub(crate) mod brink;
+pub(crate) mod card;
 pub(crate) mod case;
 pub(crate) mod conversation;
 pub(crate) mod error;
@@ -11,14 +13,18 @@ pub(crate) mod guest;
 pub(crate) mod injury;
 pub(crate) mod interrupt;
 pub(crate) mod kept;
+pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod need;
 pub(crate) mod ordeal;
+mod packing;
 pub(crate) mod pool;
 pub(crate) mod preparation;
 pub(crate) mod privilege;
 pub(crate) mod schedule;
+pub(crate) mod silence;
 pub(crate) mod stage;
+pub(crate) mod system;
 pub(crate) mod targets;
 pub(crate) mod terminal;
 pub(crate) mod times;

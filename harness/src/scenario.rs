@@ -69,6 +69,32 @@ impl Scenario {
         self.steps.iter().filter(runs).map(|step| step.on)
     }
 
+    /// Whether the sender `node` is a machine that boots from its own files: it has targets that a boot makes, it is booted
+    /// again, or its files in /etc are written.
+    pub(crate) fn boots(&self, node: NodeIndex) -> bool {
+        let by_target = self
+            .targets
+            .iter()
+            .any(|target| target.on == node && target.via.is_booted());
+        let sender = self.node(node).sender();
+        let cmdline = sender.and_then(|sender| sender.cmdline.as_deref());
+        let by_cmdline = cmdline.is_some_and(|words| words.contains("netconsole"));
+        let by_step = self.steps.iter().any(|step| {
+            step.on == node
+                && match &step.action {
+                    Action::Reboot => true,
+                    Action::Write(write) => write.path.starts_with("/etc/"),
+                    _ => false,
+                }
+        });
+        by_target || by_cmdline || by_step
+    }
+
+    /// A path in the scenario's file, which starts at that file's folder.
+    pub(crate) fn path_of(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     /// The kernel modules that a guest must have: those of steps and needs, and netconsole where there is a target.
     pub(crate) fn modules(&self) -> BTreeSet<&str> {
         let steps = self.steps.iter().filter_map(|step| step.action.module());

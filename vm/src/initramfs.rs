@@ -136,6 +136,21 @@ impl Initramfs {
         Ok(self)
     }
 
+    /// Takes away what was put at a path or below it.
+    pub fn remove(&mut self, path: &str) -> &mut Self {
+        let path = tidy(path);
+        let below = format!("{path}/");
+        self.nodes
+            .retain(|place, _| *place != path && !place.starts_with(&below));
+        self
+    }
+
+    /// Puts a library of this machine that a program loads by itself, with all that it is linked with; false where this
+    /// machine does not have it.
+    pub fn library(&mut self, name: &str) -> Result<bool> {
+        library::pack_by_name(self, name)
+    }
+
     /// Whether something was put at a path.
     pub fn holds(&self, path: &str) -> bool {
         self.nodes.contains_key(&tidy(path))
@@ -246,6 +261,12 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Where a program of this machine is that [`Initramfs::program`] would pack.
+#[must_use]
+pub fn find_program(name: impl AsRef<Path>) -> Option<PathBuf> {
+    program::find(name.as_ref())
+}
+
 /// A path as it stands in the archive.
 fn tidy(path: &str) -> String {
     let parts: Vec<&str> = path
@@ -309,6 +330,16 @@ mod tests {
         ];
         assert_eq!(names, expected);
         assert_eq!(entries[6].2, b"options");
+    }
+
+    #[test]
+    fn what_is_taken_away_is_gone_with_all_below() {
+        let mut initramfs = Initramfs::new();
+        initramfs
+            .file("/etc/modules", 0o644, "")
+            .file("/etcetera", 0o644, "")
+            .remove("/etc");
+        assert!(!initramfs.holds("/etc/modules") && initramfs.holds("/etcetera"));
     }
 
     #[test]

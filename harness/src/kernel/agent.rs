@@ -42,6 +42,10 @@ fn try_serve() -> io::Result<()> {
         .build()?;
     let named = runtime.block_on(interface::name_cards(&plan.cards));
     named.map_err(io::Error::other)?;
+    if let Some(startup) = plan.startup {
+        let started = runtime.block_on(kernel.start_up(startup));
+        started.map_err(io::Error::other)?;
+    }
     port.ready()?;
     while let Some(question) = port.question()? {
         let answer = runtime.block_on(answer(&mut kernel, &question));

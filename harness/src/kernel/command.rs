@@ -13,6 +13,15 @@ const OUTPUT_LIMIT: u64 = 64 << 10;
 
 /// Runs `command` and waits for it, at most `within`; then it is killed.
 pub(crate) async fn run(command: &[String], within: Duration) -> Result<Ran, Refusal> {
+    run_with(command, &[], within).await
+}
+
+/// Runs `command` with these variables besides.
+pub(crate) async fn run_with(
+    command: &[String],
+    variables: &[(&str, &str)],
+    within: Duration,
+) -> Result<Ran, Refusal> {
     let doing = || command.join(" ");
     let Some((program, arguments)) = command.split_first() else {
         return Err(Refusal::ours(doing(), "no program is named"));
@@ -21,6 +30,7 @@ pub(crate) async fn run(command: &[String], within: Duration) -> Result<Ran, Ref
     let mut child = Command::new(program)
         .args(arguments)
         .env("PATH", PATH)
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -2,9 +2,10 @@
 
 use std::{fs, io, path::Path};
 
+use crate::kernel::request::Startup;
 use crate::kernel::{
-    Answer, Refusal, Request, child, command, configfs, interface, log::LogReader, module::Modules,
-    neighbour, renewal, request::Deed, symbol, terminal,
+    Answer, Refusal, Request, child, command, configfs, disk, interface, log::LogReader,
+    module::Modules, neighbour, renewal, request::Deed, startup, symbol, terminal,
 };
 
 /// Whoever executes requests: what it must remember between them.
@@ -13,6 +14,7 @@ pub(crate) struct Kernel {
     log: LogReader,
     /// To be done once the last request is answered.
     doom: Option<Deed>,
+    startup: Option<startup::Done>,
 }
 
 impl Kernel {
@@ -22,12 +24,20 @@ impl Kernel {
             modules,
             log: LogReader::open()?,
             doom: None,
+            startup: None,
         })
     }
 
     /// What is to be done now that the last request is answered.
     pub(crate) fn doom(&mut self) -> Option<Deed> {
         self.doom.take()
+    }
+
+    /// Starts as an installed system does, as far as modules are concerned.
+    pub(crate) async fn start_up(&mut self, startup: Startup) -> Result<(), Refusal> {
+        kmsg(&startup.marker, Some(0), true)?;
+        self.startup = Some(startup::start_up(startup).await?);
+        Ok(())
     }
 
     /// Executes one request.
@@ -45,6 +55,16 @@ impl Kernel {
                 let doing = format!("writing {path}");
                 write(&path, &text, doing)
             }
+            Request::WriteFile {
+                path,
+                bytes,
+                append,
+            } => disk::write(&path, &bytes.to_vec(), append).map(done),
+            Request::ReadFiles { paths } => disk::read(&paths).map(Answer::Files),
+            Request::Booted => startup::booted(self.startup.as_ref())
+                .await
+                .map(Answer::Booted),
+            Request::GoDown { restart } => Err(disk::go_down(restart)),
             Request::Load { module, parameters } => {
                 self.modules.load(&module, &parameters).map(Answer::Loaded)
             }
@@ -59,6 +79,19 @@ impl Kernel {
                 .iter()
                 .try_for_each(|record| kmsg(record, level, newline))
                 .map(done),
+            Request::KmsgMeanwhile {
+                records,
+                level,
+                newline,
+            } => std::thread::Builder::new()
+                .spawn(move || {
+                    // What cannot be written does not arrive, which is what an expectation tells.
+                    let _ = records
+                        .iter()
+                        .try_for_each(|record| kmsg(record, level, newline));
+                })
+                .map(|_| Answer::Done)
+                .map_err(|error| Refusal::by_kernel("starting a thread", &error)),
             Request::Burst { text, lines, level } => (1..=lines)
                 .try_for_each(|number| kmsg(&format!("{text} {number}"), level, true))
                 .map(done),

@@ -22,6 +22,18 @@ pub(crate) enum Request {
     ConsoleLevel(u8),
     /// Writes a file as it is.
     Write { path: String, text: String },
+    /// Writes a file, or adds to it, and has it on the disk before the answer.
+    WriteFile {
+        path: String,
+        bytes: Bytes,
+        append: bool,
+    },
+    /// All files in these folders, and these files, where they are there. Answered by [`Answer::Files`].
+    ReadFiles { paths: Vec<String> },
+    /// What the boot has made of netconsole. Answered by [`Answer::Booted`].
+    Booted,
+    /// `sync`, and reboot(2): restarts the machine, or switches it off. Answered only where that is refused.
+    GoDown { restart: bool },
     /// Loads a module and what it depends on. Answered by [`Answer::Loaded`].
     Load { module: String, parameters: String },
     /// Unloads a module; `if_loaded` makes one that is not loaded no failure.
@@ -29,6 +41,12 @@ pub(crate) enum Request {
     /// Writes records to /dev/kmsg, one open and one write(2) each, as `echo` does. With `count`, the number that was
     /// written comes back beside a refusal.
     Kmsg {
+        records: Vec<String>,
+        level: Option<u8>,
+        newline: bool,
+    },
+    /// The same, written while other requests are executed; that it was begun is the answer.
+    KmsgMeanwhile {
         records: Vec<String>,
         level: Option<u8>,
         newline: bool,
@@ -153,6 +171,59 @@ pub(crate) enum Answer {
         lost: u64,
     },
     Ran(Ran),
+    Files(Vec<StoredFile>),
+    Booted(Booted),
+}
+
+/// Bytes in a text: each is the character with its number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(transparent)]
+pub(crate) struct Bytes(String);
+
+impl Bytes {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        Self(bytes.iter().copied().map(char::from).collect())
+    }
+
+    /// The bytes; what is no byte is left out.
+    pub(crate) fn to_vec(&self) -> Vec<u8> {
+        let bytes = self
+            .0
+            .chars()
+            .filter_map(|letter| u8::try_from(letter).ok());
+        bytes.collect()
+    }
+}
+
+/// A file of the sender as it stands on its disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredFile {
+    /// From the root.
+    pub(crate) path: String,
+    pub(crate) kind: StoredKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum StoredKind {
+    File { mode: u32, bytes: Bytes },
+    Folder { mode: u32 },
+    Link { target: String },
+}
+
+/// What a boot has made of netconsole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub(crate) struct Booted {
+    /// Whether netconsole is there, as a module or built in.
+    pub(crate) loaded: bool,
+    /// The parameters that modprobe gives to netconsole, as it says itself: one text for each `options`.
+    pub(crate) options: Vec<String>,
+    /// /proc/cmdline.
+    pub(crate) cmdline: String,
+    /// What systemd-modules-load said.
+    pub(crate) said: String,
+    /// /proc/sys/kernel/printk.
+    pub(crate) console_levels: String,
 }
 
 /// The way to an address.
@@ -205,9 +276,14 @@ impl Request {
             | Self::Facts
             | Self::ConsoleLevel(_)
             | Self::Write { .. }
+            | Self::WriteFile { .. }
+            | Self::ReadFiles { .. }
+            | Self::Booted
+            | Self::GoDown { .. }
             | Self::Load { .. }
             | Self::Unload { .. }
             | Self::Kmsg { .. }
+            | Self::KmsgMeanwhile { .. }
             | Self::Burst { .. }
             | Self::Configfs(_)
             | Self::Interface { .. }
@@ -288,4 +364,18 @@ pub(crate) struct GuestPlan {
     pub(crate) preload: Vec<String>,
     /// The cards' own addresses: the first is to be `eth0`, and so on, in whatever order their drivers find them.
     pub(crate) cards: Vec<MacAddress>,
+    /// What is done before the guest says that it is ready, where it boots as an installed system does.
+    #[serde(default)]
+    pub(crate) startup: Option<Startup>,
+}
+
+/// The part of an installed system's start that concerns modules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Startup {
+    /// Printed right before: what a target sends up to it is replayed.
+    pub(crate) marker: String,
+    /// Where systemd-modules-load is.
+    pub(crate) modules_load: String,
+    /// Where modprobe is.
+    pub(crate) modprobe: String,
 }

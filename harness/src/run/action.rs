@@ -13,7 +13,7 @@ use crate::{
     },
     scenario::{
         Action, NodeIndex, Step, Via,
-        step::{Kmsg, LinkChange, Run, Set},
+        step::{Kmsg, Run, Set},
     },
     verdict::Judge,
 };
@@ -49,8 +49,15 @@ impl Stage<'_> {
             Action::Unload { module, if_loaded } => {
                 self.unload(node, module, *if_loaded, within).await
             }
-            Action::Kmsg(kmsg) => self.plain(node, written(kmsg), within).await,
+            Action::Kmsg(kmsg) => {
+                if kmsg.background {
+                    self.printing.insert(node);
+                }
+                self.plain(node, written(kmsg), within).await
+            }
             Action::Set(set) => self.set(node, set, within).await,
+            Action::Make { target } => self.make(*target).await,
+            Action::Remove { target } => self.unmake(*target, within).await,
             Action::Link(change) => self.change_link(node, change, within).await,
             Action::Run(run) => self.run_program(node, run, within).await,
             Action::WaitForCarrier { interface } => {
@@ -74,11 +81,14 @@ impl Stage<'_> {
             | Action::Oops(_)
             | Action::Panic { .. }
             | Action::SysRq(_) => self.ordeal(step).await,
+            Action::Write(write) => self.write_file(node, write, within).await,
+            Action::Reboot => self.reboot(node, within).await,
+            Action::PowerOff => self.power_off(node, within).await,
             Action::Expect(_) | Action::Absent(_) => Ok(Ok(())),
         }
     }
 
-    async fn plain(
+    pub(crate) async fn plain(
         &mut self,
         node: NodeIndex,
         request: Request,
@@ -192,12 +202,12 @@ impl Stage<'_> {
     }
 
     /// Waits until all that a target has to send is out: a marker's frame says so. False where none can come.
-    async fn quiet(&mut self, node: NodeIndex, target: usize) -> Result<bool, Trouble> {
+    pub(crate) async fn quiet(&mut self, node: NodeIndex, target: usize) -> Result<bool, Trouble> {
         let sends = |judge: &Judge| {
             let state = judge.targets.now(target);
             state.is_some_and(|state| state.enabled && state.carries)
         };
-        if !sends(&self.judge) {
+        if !sends(&self.judge) || self.printing.contains(&node) {
             return Ok(false);
         }
         let (number, text) = self.next_marker();
@@ -260,54 +270,6 @@ impl Stage<'_> {
         writes
     }
 
-    /// The judge hears of a lost carrier before and of a new one after: in between frames may come or not.
-    async fn change_link(
-        &mut self,
-        node: NodeIndex,
-        change: &LinkChange,
-        within: Duration,
-    ) -> Result<Done, Trouble> {
-        let interface = self.scenario.node(node).interfaces[change.interface]
-            .name
-            .clone();
-        if let Some(carrier) = change.carrier {
-            let Some(guest) = self.guests.iter_mut().find(|guest| guest.node == node) else {
-                return Err(Failed::Died("the machine ended".to_owned()).into());
-            };
-            let set = guest.qemu.set_carrier(change.interface, carrier);
-            if let Err(error) = self.lab.drive(set).await {
-                return Err(self.unanswered(node, error).await);
-            }
-            self.drain();
-            if !carrier {
-                self.set_carrier(node, &interface, false);
-                // Until the driver has noticed, what becomes of a frame is a matter of luck.
-                let request = Request::WaitForCarrier {
-                    interface: interface.clone(),
-                    carrier,
-                    within,
-                };
-                let wait = within + Duration::from_secs(5);
-                if let Err(refusal) = self.ask(node, &request, wait).await? {
-                    return Ok(Err(refusal));
-                }
-            }
-        }
-        let Some(up) = change.up else {
-            return Ok(Ok(()));
-        };
-        let request = Request::SetUp {
-            interface: interface.clone(),
-            up,
-        };
-        let done = self.plain(node, request, within).await?;
-        if done.is_ok() && !up {
-            self.flush(node).await?;
-            self.set_carrier(node, &interface, false);
-        }
-        Ok(done)
-    }
-
     /// Runs a program; a status that is not 0 is a refusal.
     async fn run_program(
         &mut self,
@@ -329,6 +291,7 @@ impl Stage<'_> {
             Ok(other) => return Err(Error::Answer(format!("{other:?}")).into()),
             Err(refusal) => return Ok(Err(refusal)),
         };
+        self.keep_files(node).await?;
         let doing = run.command.join(" ");
         if ran.status != Some(0) {
             let status = ran
@@ -369,10 +332,19 @@ impl Stage<'_> {
 }
 
 fn written(kmsg: &Kmsg) -> Request {
-    Request::Kmsg {
-        records: kmsg.records.clone(),
-        level: kmsg.level,
-        newline: kmsg.newline,
+    let (records, level, newline) = (kmsg.records.clone(), kmsg.level, kmsg.newline);
+    if kmsg.background {
+        Request::KmsgMeanwhile {
+            records,
+            level,
+            newline,
+        }
+    } else {
+        Request::Kmsg {
+            records,
+            level,
+            newline,
+        }
     }
 }
 

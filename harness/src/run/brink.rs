@@ -9,11 +9,7 @@ use lastwords_vm::debugger::Debugger;
 
 use crate::{
     kernel::{Answer, Request},
-    run::{
-        injury::CIRCLE,
-        stage::{Silence, Stage},
-        trouble::Trouble,
-    },
+    run::{injury::CIRCLE, silence::Silence, stage::Stage, trouble::Trouble},
     scenario::NodeIndex,
 };
 

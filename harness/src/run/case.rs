@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use crate::{
         trouble::{Failed, Trouble},
         turn::Turn,
     },
-    scenario::{Action, Scenario, Step},
+    scenario::{Action, NodeIndex, Scenario, Step},
 };
 
 /// What all cases of a run share.
@@ -223,20 +224,26 @@ async fn build<'scenario>(
 }
 
 /// The plans of all senders, in their order.
-fn plans(scenario: &Scenario, kernel: &Kernel, setting: &Setting) -> Result<Vec<Plan>, Error> {
+fn plans(scenario: &Scenario, kernel: &Kernel, setting: &Setting) -> Result<Vec<Arc<Plan>>, Error> {
     senders(scenario)
-        .map(|(_, node)| Plan::new(scenario, node, kernel, setting))
+        .map(|(index, _)| Plan::new(scenario, index, kernel, setting).map(Arc::new))
         .collect()
+}
+
+fn by_sender(scenario: &Scenario, plans: &[Arc<Plan>]) -> BTreeMap<NodeIndex, Arc<Plan>> {
+    let senders = senders(scenario).map(|(index, _)| index);
+    senders.zip(plans.iter().cloned()).collect()
 }
 
 /// The stage of guests that waited for such a scenario, if there are any that still live.
 async fn waiting<'scenario>(
     scenario: &'scenario Scenario,
-    plans: &[Plan],
+    plans: &[Arc<Plan>],
     setting: &Setting,
 ) -> Option<Stage<'scenario>> {
     let ready = setting.pool.take(scenario, plans)?;
     let mut stage = Stage::new(scenario, ready.lab, setting.interrupt.clone());
+    stage.plans = by_sender(scenario, plans);
     for guest in ready.guests {
         stage.admit(guest);
     }
@@ -252,7 +259,7 @@ pub(crate) async fn set_stage<'scenario>(
     scenario: &'scenario Scenario,
     kernel: &Kernel,
     setting: &Setting,
-) -> Result<(Stage<'scenario>, Vec<Plan>), Error> {
+) -> Result<(Stage<'scenario>, Vec<Arc<Plan>>), Error> {
     let plans = plans(scenario, kernel, setting)?;
     let stage = start(scenario, &plans, setting, &mut Clock::default()).await?;
     Ok((stage, plans))
@@ -261,18 +268,23 @@ pub(crate) async fn set_stage<'scenario>(
 /// Builds a lab and starts its guests.
 async fn start<'scenario>(
     scenario: &'scenario Scenario,
-    plans: &[Plan],
+    plans: &[Arc<Plan>],
     setting: &Setting,
     clock: &mut Clock,
 ) -> Result<Stage<'scenario>, Error> {
     let (lab, mut nics) = Lab::new(scenario)?;
     let mut stage = Stage::new(scenario, lab, setting.interrupt.clone());
+    stage.plans = by_sender(scenario, plans);
     for ((index, _), plan) in senders(scenario).zip(plans) {
         let (own, others): (Vec<_>, Vec<_>) = nics.into_iter().partition(|nic| nic.node == index);
         nics = others;
+        let mut interrupt = setting.interrupt.clone();
+        if plan.boots_netconsole() {
+            clock.time("start", stage.boot(index)).await?;
+            continue;
+        }
         let cards = own.into_iter().map(|nic| nic.socket.into()).collect();
         let start = plan.start(index, cards, setting.templates.as_ref());
-        let mut interrupt = setting.interrupt.clone();
         let started = clock.time("start", async {
             tokio::select! {
                 started = stage.lab.drive(start) => started,

@@ -9,10 +9,7 @@ use tokio::time::Instant;
 use crate::{
     kernel::{Answer, Refusal, Request},
     lab::Event,
-    run::{
-        guest::Word,
-        stage::{Silence, Stage},
-    },
+    run::{guest::Word, silence::Silence, stage::Stage},
     scenario::NodeIndex,
 };
 

@@ -165,12 +165,12 @@ fn failure_of(
             let sentence = format!(
                 "the module is loaded, and target `{target}` is not there: nothing leaves the sender"
             );
-            let mut report = failure(scenario, kernel, step, sentence);
-            report.facts = said
-                .iter()
-                .map(|line| format!("the kernel says `{}`", printable(line)))
-                .collect();
-            report
+            said_of(failure(scenario, kernel, step, sentence), said)
+        }
+        Failed::NotLoaded { target, said } => {
+            let sentence =
+                format!("target `{target}` is not there: the boot has not loaded netconsole");
+            said_of(failure(scenario, kernel, step, sentence), said)
         }
         Failed::Audit(findings) => {
             let sentence = findings
@@ -199,6 +199,15 @@ fn failure_of(
             .take(FINDINGS)
             .map(|fault| printable(fault)),
     );
+    report
+}
+
+/// With what the kernel, and the programs of its start, have said.
+fn said_of(mut report: FailureReport, said: &[String]) -> FailureReport {
+    let facts = said
+        .iter()
+        .map(|line| format!("the machine says `{}`", printable(line)));
+    report.facts = facts.collect();
     report
 }
 

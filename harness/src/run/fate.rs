@@ -13,7 +13,8 @@ use crate::{
     netconsole::record::Record,
     run::{
         guest::Guest,
-        stage::{Silence, Stage, chain},
+        silence::Silence,
+        stage::{Stage, chain},
     },
     scenario::{NodeIndex, needs::KernelVersion},
 };
@@ -54,6 +55,13 @@ pub(crate) struct Hung {
 }
 
 impl Fates {
+    /// A sender has a new machine.
+    pub(crate) fn forget(&mut self, node: NodeIndex) {
+        self.dead.remove(&node);
+        self.hung.remove(&node);
+        self.suspects.remove(&node);
+    }
+
     /// Looks at a frame of a sender.
     pub(crate) fn see(&mut self, node: NodeIndex, bytes: &[u8]) {
         if memchr::memmem::find(bytes, LAST_WORDS.as_bytes()).is_some() {

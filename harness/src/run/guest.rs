@@ -1,14 +1,6 @@
 //! A sender as a guest: what is packed into it, and how it is started.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    future::pending,
-    io,
-    os::{fd::OwnedFd, unix::fs::PermissionsExt},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, future::pending, os::fd::OwnedFd, time::Duration};
 
 use lastwords_vm::{
     boot::Boot,
@@ -25,10 +17,24 @@ use lastwords_vm::{
 };
 
 use crate::{
-    kernel::{Answer, Refusal, Request, agent::FOLDER, module::underscored, request::GuestPlan},
+    kernel::{
+        Answer, Refusal, Request,
+        agent::FOLDER,
+        module::underscored,
+        request::{Booted, GuestPlan, Startup, StoredFile},
+    },
     netconsole::MacAddress,
-    run::{Error, case::Setting, need, preparation, tools},
-    scenario::{Action, Node, NodeIndex, Scenario, node::Nic, step::Run},
+    run::{
+        Error,
+        card::{card_drivers, card_mac, model},
+        case::Setting,
+        need,
+        packing::{files, pack_programs, programs, read},
+        preparation,
+        system::{self, System},
+        tools,
+    },
+    scenario::{Node, NodeIndex, Scenario},
 };
 
 /// Packed, where a kernel has them, for every guest: so that most scenarios share a template.
@@ -54,6 +60,8 @@ pub(crate) struct Guest {
     pub(crate) is_trapped: bool,
     /// Where a processor that ends the machine is stopped, and how the machine ends then.
     pub(crate) exits: Vec<(u64, &'static str)>,
+    /// What its boot has made of netconsole; nothing where it was started from a template.
+    pub(crate) booted: Booted,
     /// Why a template had to be made again.
     pub(crate) renewed: Option<String>,
     _template: Option<Entry>,
@@ -102,17 +110,33 @@ pub(crate) struct Plan {
     machine: Machine,
     prelude: Request,
     initramfs: Initramfs,
+    guest: GuestPlan,
+    /// The cards' addresses in the lab.
+    macs: Vec<MacAddress>,
+    system: Option<System>,
+    has_built_in_netconsole: bool,
     within: Duration,
+}
+
+/// How a boot differs from one for a template.
+pub(crate) struct Installed<'a> {
+    /// The files that its disk has kept; none: those that it was installed with.
+    pub(crate) files: Option<&'a [StoredFile]>,
+    /// Words for the kernel's command line.
+    pub(crate) cmdline: &'a str,
+    /// Printed before the modules are loaded.
+    pub(crate) marker: &'a str,
 }
 
 impl Plan {
     /// Packs what `scenario` needs of `kernel` for its sender `node`.
     pub(crate) fn new(
         scenario: &Scenario,
-        node: &Node,
+        index: NodeIndex,
         kernel: &Kernel,
         setting: &Setting,
     ) -> Result<Self, Error> {
+        let node = scenario.node(index);
         let cmdline = node.sender().and_then(|sender| sender.cmdline.clone());
         let (cpus, memory) = node
             .sender()
@@ -134,12 +158,34 @@ impl Plan {
         let mut prelude = vec![Request::Facts];
         prelude.extend(preparation::is_usual(node).then(|| preparation::request(node)));
         prelude.push(Request::ReadLog);
+        let (mut initramfs, guest) = initramfs(scenario, index, kernel, setting)?;
+        put_plan(&mut initramfs, &guest)?;
+        let system = if scenario.boots(index) {
+            let wanted = wanted(scenario, node);
+            Some(System::install(&mut initramfs, kernel, &wanted)?)
+        } else {
+            None
+        };
         Ok(Self {
             machine,
             prelude: Request::Batch(prelude),
-            initramfs: initramfs(scenario, node, kernel, setting)?,
+            initramfs,
+            guest,
+            macs: node.interfaces.iter().map(|card| card.mac).collect(),
+            system,
+            has_built_in_netconsole: need::presence(kernel, "netconsole")? == Presence::BuiltIn,
             within: setting.boot_within,
         })
+    }
+
+    /// Whether netconsole may be there as soon as the machine has booted.
+    pub(crate) fn boots_netconsole(&self) -> bool {
+        self.system.is_some() && self.machine.cmdline.contains("netconsole")
+    }
+
+    /// Whether netconsole is no module of its kernel but part of it.
+    pub(crate) fn has_built_in_netconsole(&self) -> bool {
+        self.has_built_in_netconsole
     }
 
     /// Starts the guest and waits until it can be asked.
@@ -149,8 +195,7 @@ impl Plan {
         cards: Vec<OwnedFd>,
         templates: Option<&Templates>,
     ) -> Result<Guest, Error> {
-        let prelude = serde_json::to_value(&self.prelude)
-            .map_err(|error| Error::Answer(error.to_string()))?;
+        let prelude = prelude(&self.prelude)?;
         let boot = Boot {
             machine: &self.machine,
             initramfs: &self.initramfs,
@@ -159,119 +204,141 @@ impl Plan {
         };
         // What a kernel's command line does is seen in its boot.
         let templates = templates.filter(|_| self.machine.cmdline.is_empty());
-        let (qemu, answer, template, renewed) = match templates {
+        match templates {
             Some(templates) => {
                 let started = templates.start(&boot, cards).await?;
-                (started.qemu, started.answer, started.entry, started.renewed)
+                let guest = admitted(node, started.qemu, started.answer)?;
+                Ok(Guest {
+                    renewed: started.renewed,
+                    _template: started.entry,
+                    ..guest
+                })
             }
             None => {
                 let (qemu, answer) = boot.boot(cards).await?;
-                (qemu, answer, None, None)
+                admitted(node, qemu, answer)
             }
+        }
+    }
+
+    /// Boots the guest from what it has installed, with the lab's addresses in its cards, and waits until it can be
+    /// asked.
+    pub(crate) async fn boot(
+        &self,
+        node: NodeIndex,
+        cards: Vec<OwnedFd>,
+        installed: Installed<'_>,
+    ) -> Result<Guest, Error> {
+        let mut machine = self.machine.clone();
+        for (card, mac) in machine.cards.iter_mut().zip(&self.macs) {
+            card.mac = mac.to_string();
+        }
+        machine.cmdline = format!("{} {}", machine.cmdline, installed.cmdline);
+        let mut initramfs = self.initramfs.clone();
+        if let Some(files) = installed.files {
+            system::restore(&mut initramfs, files);
+        }
+        let startup = self.system.as_ref().map(|system| Startup {
+            marker: installed.marker.to_owned(),
+            modules_load: system.modules_load.clone(),
+            modprobe: system.modprobe.clone(),
+        });
+        let guest = GuestPlan {
+            cards: self.macs.clone(),
+            startup,
+            ..self.guest.clone()
         };
-        let (release, note, prepared, boot_log) = introduction(answer)?;
-        Ok(Guest {
-            node,
-            qemu,
-            release,
-            boot_log,
-            prepared,
-            note,
-            is_held: false,
-            debugger: None,
-            is_trapped: false,
-            exits: Vec::new(),
-            renewed,
-            _template: template,
-        })
+        put_plan(&mut initramfs, &guest)?;
+        let prelude = prelude(&Request::Batch(vec![
+            Request::Facts,
+            Request::ReadLog,
+            Request::Booted,
+        ]))?;
+        let boot = Boot {
+            machine: &machine,
+            initramfs: &initramfs,
+            prelude: &prelude,
+            within: self.within,
+        };
+        let (qemu, answer) = boot.boot(cards).await?;
+        admitted(node, qemu, answer)
     }
 }
 
-/// The answer to the prelude: the release, where the kernel describes itself, what came of the preparation if that was
-/// part of it, and the log of the boot.
-type Introduction = (String, Option<NotePlace>, Option<Answer>, Vec<String>);
+fn prelude(request: &Request) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(request).map_err(|error| Error::Answer(error.to_string()))
+}
 
-fn introduction(answer: serde_json::Value) -> Result<Introduction, Error> {
+/// Puts what PID 1 reads.
+fn put_plan(initramfs: &mut Initramfs, guest: &GuestPlan) -> Result<(), Error> {
+    let plan = serde_json::to_vec(guest).map_err(|error| Error::Answer(error.to_string()))?;
+    initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
+    Ok(())
+}
+
+/// The guest, by its answer to the prelude: the release, the log of the boot, and what else there is.
+fn admitted(node: NodeIndex, qemu: Qemu, answer: serde_json::Value) -> Result<Guest, Error> {
     let wrong = |answer: &dyn std::fmt::Debug| Error::Answer(format!("{answer:?}"));
     let answer: Result<Answer, Refusal> =
         serde_json::from_value(answer).map_err(|error| wrong(&error))?;
-    match answer.map_err(Error::Sender)? {
-        Answer::Batch(mut answers) => {
-            let prepared = (answers.len() == 3).then(|| answers.remove(1));
-            match <[Answer; 2]>::try_from(answers) {
-                Ok(
-                    [
-                        Answer::Facts {
-                            release,
-                            vmcoreinfo,
-                            ..
-                        },
-                        Answer::Log { records, .. },
-                    ],
-                ) => {
-                    let note = vmcoreinfo.and_then(|text| NotePlace::parse(&text));
-                    Ok((release, note, prepared, records))
-                }
-                other => Err(wrong(&other)),
+    let answers = match answer.map_err(Error::Sender)? {
+        Answer::Batch(answers) => answers,
+        other => return Err(wrong(&other)),
+    };
+    let mut guest = Guest {
+        node,
+        qemu,
+        release: String::new(),
+        boot_log: Vec::new(),
+        prepared: None,
+        booted: Booted::default(),
+        note: None,
+        is_held: false,
+        debugger: None,
+        is_trapped: false,
+        exits: Vec::new(),
+        renewed: None,
+        _template: None,
+    };
+    for answer in answers {
+        match answer {
+            Answer::Facts {
+                release,
+                vmcoreinfo,
+                ..
+            } => {
+                guest.release = release;
+                guest.note = vmcoreinfo.and_then(|text| NotePlace::parse(&text));
             }
+            Answer::Log { records, .. } => guest.boot_log = records,
+            Answer::Booted(booted) => guest.booted = booted,
+            prepared @ Answer::Batch(_) => guest.prepared = Some(prepared),
+            other => return Err(wrong(&other)),
         }
-        other => Err(wrong(&other)),
     }
+    Ok(guest)
 }
 
-/// QEMU's name of a card.
-fn model(nic: Nic) -> &'static str {
-    match nic {
-        Nic::VirtioNetPci => "virtio-net-pci",
-        Nic::E1000 => "e1000",
-        Nic::E1000e => "e1000e",
-        Nic::Rtl8139 => "rtl8139",
-    }
+/// The modules that a guest may load.
+fn wanted<'a>(scenario: &'a Scenario, node: &Node) -> BTreeSet<&'a str> {
+    card_drivers(node)
+        .into_iter()
+        .chain(OFTEN)
+        .chain(scenario.modules())
+        .collect()
 }
 
-/// The drivers of a card; one that is built in costs nothing.
-fn drivers(nic: Nic) -> &'static [&'static str] {
-    match nic {
-        Nic::VirtioNetPci => &["virtio_pci", "virtio_net"],
-        Nic::E1000 => &["e1000"],
-        Nic::E1000e => &["e1000e"],
-        // QEMU's RTL8139 is the C+ variant.
-        Nic::Rtl8139 => &["8139cp"],
-    }
-}
-
-/// A card's address in its ROM: the same for all, so that guests of one shape share a template. The sender's own MAC is
-/// set when its interface is brought up.
-fn card_mac(index: usize) -> MacAddress {
-    let index = u8::try_from(index).unwrap_or(u8::MAX);
-    MacAddress([0x52, 0x54, 0x00, 0x6c, 0x77, index])
-}
-
+/// All that is packed but the plan, and the plan.
 fn initramfs(
     scenario: &Scenario,
-    node: &Node,
+    index: NodeIndex,
     kernel: &Kernel,
     setting: &Setting,
-) -> Result<Initramfs, Error> {
-    // In the order of the cards, which so become eth0, eth1, ….
-    let mut preload: Vec<&str> = Vec::new();
-    let drivers = node
-        .interfaces
-        .iter()
-        .flat_map(|interface| drivers(interface.nic));
-    for driver in drivers {
-        if !preload.contains(driver) {
-            preload.push(driver);
-        }
-    }
-    let wanted = preload
-        .iter()
-        .copied()
-        .chain(OFTEN)
-        .chain(scenario.modules());
-    let wanted: BTreeSet<&str> = wanted.collect();
+) -> Result<(Initramfs, GuestPlan), Error> {
+    let node = scenario.node(index);
     let mut initramfs = Initramfs::new();
     let mut plan = GuestPlan::default();
+    let wanted = wanted(scenario, node);
     for name in wanted.iter().copied() {
         if kernel.modules.presence(&ModuleName::new(name))? == Presence::Absent {
             continue;
@@ -284,12 +351,12 @@ fn initramfs(
         }
         plan.modules.insert(underscored(name), files);
     }
+    plan.preload = card_drivers(node).into_iter().map(str::to_owned).collect();
     // What a distribution has long mounted by the time that somebody loads netconsole, which needs it.
-    preload.extend(plan.modules.contains_key("configfs").then_some("configfs"));
-    plan.preload = preload.into_iter().map(str::to_owned).collect();
+    let has_configfs = plan.modules.contains_key("configfs") && !scenario.boots(index);
+    plan.preload
+        .extend(has_configfs.then(|| "configfs".to_owned()));
     plan.cards = (0..node.interfaces.len()).map(card_mac).collect();
-    let plan = serde_json::to_vec(&plan).map_err(|error| Error::Answer(error.to_string()))?;
-    initramfs.file(&format!("{FOLDER}/guest.json"), 0o644, plan);
     pack_programs(&mut initramfs, programs(scenario, node), kernel, &wanted)?;
     for (there, here) in files(scenario, node) {
         let (mode, bytes) = read(&here).map_err(|source| Error::Folder { path: here, source })?;
@@ -303,74 +370,5 @@ fn initramfs(
         source,
     })?;
     initramfs.init(&program)?;
-    Ok(initramfs)
-}
-
-/// Packs programs, and what they do not say that they need: this program is there already, and modprobe looks for the
-/// kernel's modules.
-fn pack_programs(
-    initramfs: &mut Initramfs,
-    programs: BTreeSet<&str>,
-    kernel: &Kernel,
-    modules: &BTreeSet<&str>,
-) -> Result<(), Error> {
-    for program in programs {
-        if program == need::OWN {
-            initramfs.symlink(&format!("usr/bin/{program}"), "/init");
-            continue;
-        }
-        initramfs.program(program)?;
-        if program == "modprobe" {
-            let mut there = Vec::new();
-            for name in modules.iter().copied() {
-                if need::presence(kernel, name)? != Presence::Absent {
-                    there.push(name);
-                }
-            }
-            let closure = kernel.modules.closure(there)?;
-            initramfs.modules(&kernel.modules, &closure)?;
-        }
-    }
-    Ok(())
-}
-
-/// The programs that the scenario runs on `node`: the commands, and what they need besides.
-fn programs<'scenario>(scenario: &'scenario Scenario, node: &Node) -> BTreeSet<&'scenario str> {
-    runs(scenario, node)
-        .flat_map(|run| run.command.first().into_iter().chain(&run.programs))
-        .map(String::as_str)
-        .collect()
-}
-
-/// The files that the scenario copies to `node`: where they go, and where they are.
-fn files<'scenario>(
-    scenario: &'scenario Scenario,
-    node: &Node,
-) -> BTreeMap<&'scenario str, PathBuf> {
-    let folder = scenario.path.parent().unwrap_or(Path::new(""));
-    runs(scenario, node)
-        .flat_map(|run| &run.files)
-        .map(|(there, here)| (there.as_str(), folder.join(here)))
-        .collect()
-}
-
-/// What runs on `node`.
-fn runs<'scenario>(
-    scenario: &'scenario Scenario,
-    node: &Node,
-) -> impl Iterator<Item = &'scenario Run> {
-    let steps = scenario
-        .steps
-        .iter()
-        .filter(move |step| scenario.node(step.on).name == node.name);
-    steps.filter_map(|step| match &step.action {
-        Action::Run(run) => Some(run),
-        _ => None,
-    })
-}
-
-/// A file's mode and content.
-fn read(path: &Path) -> io::Result<(u32, Vec<u8>)> {
-    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
-    Ok((mode, fs::read(path)?))
+    Ok((initramfs, plan))
 }

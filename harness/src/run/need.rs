@@ -7,8 +7,8 @@ use lastwords_vm::{
 
 use crate::{
     report::Outcome,
-    run::{Error, privilege::Privilege},
-    scenario::{Action, Role, Scenario, Via, needs::KernelVersion, node::Program},
+    run::{Error, privilege::Privilege, system},
+    scenario::{Action, NodeIndex, Role, Scenario, Via, needs::KernelVersion, node::Program},
 };
 
 /// This program, as scenarios name it: every sender has it.
@@ -71,7 +71,7 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
     let by_parameter = scenario
         .targets
         .iter()
-        .any(|target| target.via == Via::Modprobe);
+        .any(|target| matches!(target.via, Via::Modprobe | Via::Boot));
     if by_parameter && presence(kernel, "netconsole")? == Presence::BuiltIn {
         let reason = "netconsole is built into this kernel, so no modprobe gives it a parameter";
         return Ok(Some(reason.to_owned()));
@@ -111,6 +111,14 @@ fn withheld(scenario: &Scenario, privilege: &Privilege) -> Option<String> {
 }
 
 fn machine_lacks(scenario: &Scenario) -> Option<String> {
+    let mut nodes = (0..scenario.nodes.len()).map(NodeIndex);
+    if nodes.any(|node| scenario.boots(node))
+        && let Some((program, package)) = system::missing()
+    {
+        return Some(format!(
+            "needs program `{program}` for a machine that boots from its own files (install it: `apt-get install {package}`)"
+        ));
+    }
     let run = scenario.steps.iter().filter_map(|step| match &step.action {
         Action::Run(run) => Some(run.command.first().into_iter().chain(&run.programs)),
         _ => None,

@@ -14,7 +14,8 @@ use crate::{
         action::Done,
         fate::Hung,
         injury::{CIRCLE, INVALID, Injury, SLEEP, VICTIM, WARN},
-        stage::{Silence, Stage},
+        silence::Silence,
+        stage::Stage,
         trouble::Trouble,
     },
     scenario::{

@@ -2,7 +2,7 @@
 //!
 //! Where the same files are run again and again, the machine of the next run is known: the one of the last.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use lastwords_vm::kernel::Kernel;
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Ready {
     nodes: Vec<Node>,
     links: Vec<Link>,
-    plans: Vec<Plan>,
+    plans: Vec<Arc<Plan>>,
     pub(crate) lab: Lab,
     pub(crate) guests: Vec<Guest>,
 }
@@ -31,7 +31,11 @@ pub(crate) struct Pool(Rc<RefCell<Vec<Ready>>>);
 
 impl Pool {
     /// Takes one whose machines are those of `scenario`.
-    pub(crate) fn take(&self, scenario: &Scenario, plans: &[Plan]) -> Option<Ready> {
+    pub(crate) fn take(&self, scenario: &Scenario, plans: &[Arc<Plan>]) -> Option<Ready> {
+        // What a boot has made of netconsole is known to the stage that it was made for.
+        if plans.iter().any(|plan| plan.boots_netconsole()) {
+            return None;
+        }
         let mut all = self.0.borrow_mut();
         let fits = all.iter().position(|ready| {
             ready.plans == plans && ready.nodes == scenario.nodes && ready.links == scenario.links

@@ -75,19 +75,26 @@ pub(crate) fn is_usual(node: &Node) -> bool {
 
 /// Gives the senders their settings and addresses, those aside that were given them before they were ready.
 pub(crate) async fn prepare(stage: &mut Stage<'_>) -> Result<(), Trouble> {
-    for (index, node) in senders(stage.scenario) {
-        stage.tell(index, &renewal()).await?;
-        let guest = stage.guests.iter_mut().find(|guest| guest.node == index);
-        let prepared = match guest.and_then(|guest| guest.prepared.take()) {
-            Some(answer) => answer,
-            None => {
-                let prepared = stage.ask(index, &request(node), WITHIN).await?;
-                prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?
-            }
-        };
-        if let Some(level) = console_level(&prepared) {
-            stage.judge.console_level(index, level);
+    for (index, _) in senders(stage.scenario) {
+        prepare_one(stage, index).await?;
+    }
+    Ok(())
+}
+
+/// Gives one sender its settings and addresses.
+pub(crate) async fn prepare_one(stage: &mut Stage<'_>, index: NodeIndex) -> Result<(), Trouble> {
+    stage.tell(index, &renewal()).await?;
+    let guest = stage.guests.iter_mut().find(|guest| guest.node == index);
+    let prepared = match guest.and_then(|guest| guest.prepared.take()) {
+        Some(answer) => answer,
+        None => {
+            let request = request(stage.scenario.node(index));
+            let prepared = stage.ask(index, &request, WITHIN).await?;
+            prepared.map_err(|refusal| Trouble::Error(Error::Sender(refusal)))?
         }
+    };
+    if let Some(level) = console_level(&prepared) {
+        stage.judge.console_level(index, level);
     }
     Ok(())
 }
@@ -109,7 +116,7 @@ fn console_level(prepared: &Answer) -> Option<u8> {
         return None;
     };
     match answers.last()? {
-        Answer::Text(text) => text.split_whitespace().next()?.parse().ok(),
+        Answer::Text(text) => first_level(text),
         Answer::Done
         | Answer::Child { .. }
         | Answer::Facts { .. }
@@ -118,6 +125,13 @@ fn console_level(prepared: &Answer) -> Option<u8> {
         | Answer::NextHop(_)
         | Answer::Log { .. }
         | Answer::Ran(_)
+        | Answer::Files(_)
+        | Answer::Booted(_)
         | Answer::Batch(_) => None,
     }
+}
+
+/// The console level in /proc/sys/kernel/printk.
+pub(crate) fn first_level(levels: &str) -> Option<u8> {
+    levels.split_whitespace().next()?.parse().ok()
 }

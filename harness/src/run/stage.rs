@@ -1,24 +1,29 @@
 //! A scenario alive: its lab, its guests, and the judge that sees every frame.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     hash::{BuildHasher, Hasher, RandomState},
+    sync::Arc,
     time::Duration,
 };
 
-use lastwords_vm::{debugger::DebuggerError, patience::Patience, qemu::QemuError, qmp::QmpError};
+use lastwords_vm::{patience::Patience, qmp::QmpError};
 use tokio::time::Instant;
 
 use crate::{
-    kernel::{Answer, Request},
+    kernel::{
+        Answer, Request,
+        request::{Booted, StoredFile},
+    },
     lab::{Event, Lab},
-    netconsole::record::Record,
+    netconsole::{Settings, record::Record},
     run::{
         Error,
         fate::Fates,
-        guest::Guest,
+        guest::{Guest, Plan},
         interrupt::Interrupt,
         kept::KeptLog,
+        silence::Silence,
         targets::SetUp,
         trouble::{Failed, Trouble},
     },
@@ -34,6 +39,20 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) scenario: &'scenario Scenario,
     pub(crate) lab: Lab,
     pub(crate) guests: Vec<Guest>,
+    /// How each sender is started.
+    pub(crate) plans: BTreeMap<NodeIndex, Arc<Plan>>,
+    /// The files of senders that boot from them, as they stood last.
+    pub(crate) disks: BTreeMap<NodeIndex, Vec<StoredFile>>,
+    /// Words that set-ups have put on the kernel's command line.
+    pub(crate) cmdlines: BTreeMap<NodeIndex, String>,
+    /// The senders whose machine is to end, or has ended as it should.
+    pub(crate) ending: BTreeSet<NodeIndex>,
+    /// What the last boot of a sender has made of netconsole, and the marker that it printed before.
+    pub(crate) booted: BTreeMap<NodeIndex, (u64, Booted)>,
+    /// The senders that may still be printing what a step told them to.
+    pub(crate) printing: BTreeSet<NodeIndex>,
+    /// What targets were set to last, also when they are gone.
+    pub(crate) settings: BTreeMap<usize, Settings>,
     pub(crate) judge: Judge,
     pub(crate) interrupt: Interrupt,
     /// The clock of all deadlines.
@@ -57,41 +76,6 @@ pub(crate) struct Stage<'scenario> {
     markers: u64,
 }
 
-/// Why a guest that was ready gave no answer.
-#[derive(Debug)]
-pub(crate) enum Silence {
-    /// It did not answer in time.
-    Deadline(Duration),
-    /// Its QEMU ended in order, as when the guest switches itself off.
-    Gone,
-    /// Its QEMU failed.
-    Crashed(QemuError),
-    /// Its kernel is dead, or hangs: one sentence.
-    Dead(String),
-    /// Its QEMU did not do what it was asked.
-    Unanswered(QmpError),
-    /// Its processors cannot be taken hold of.
-    Untouchable(DebuggerError),
-    /// It sent what is no answer.
-    Broken(String),
-    Interrupted,
-}
-
-impl Silence {
-    /// One sentence for a report.
-    pub(crate) fn sentence(&self) -> String {
-        match self {
-            Self::Deadline(within) => format!("the kernel did not answer within {within:?}"),
-            Self::Gone => "the machine ended".to_owned(),
-            Self::Crashed(error) => chain(error),
-            Self::Unanswered(error) => chain(error),
-            Self::Untouchable(error) => chain(error),
-            Self::Dead(what) | Self::Broken(what) => what.clone(),
-            Self::Interrupted => "interrupted".to_owned(),
-        }
-    }
-}
-
 impl<'scenario> Stage<'scenario> {
     /// A stage without guests.
     pub(crate) fn new(scenario: &'scenario Scenario, lab: Lab, interrupt: Interrupt) -> Self {
@@ -106,6 +90,13 @@ impl<'scenario> Stage<'scenario> {
             scenario,
             lab,
             guests: Vec::new(),
+            plans: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            cmdlines: BTreeMap::new(),
+            ending: BTreeSet::new(),
+            booted: BTreeMap::new(),
+            printing: BTreeSet::new(),
+            settings: BTreeMap::new(),
             judge: Judge::new(scene),
             interrupt,
             patience: Patience::new(),
@@ -225,6 +216,7 @@ impl<'scenario> Stage<'scenario> {
                     bytes: frame.bytes.to_vec(),
                 });
             }
+            Event::PortClosed { node } if self.ending.contains(&node) => {}
             Event::PortClosed { node } => {
                 let name = &self.scenario.node(node).name;
                 let fault = format!("the machine of `{name}` ended while the scenario ran");
@@ -278,7 +270,9 @@ impl<'scenario> Stage<'scenario> {
             | Answer::Loaded(_)
             | Answer::NextHop(_)
             | Answer::Text(_)
-            | Answer::Ran(_) => {}
+            | Answer::Ran(_)
+            | Answer::Files(_)
+            | Answer::Booted(_) => {}
         }
     }
 

@@ -1,15 +1,17 @@
 //! Sets a scenario's targets up, as an operator would.
 
+mod booted;
+pub(crate) mod dynamic;
 pub(crate) mod plan;
 
 use std::time::Duration;
 
 use crate::{
     kernel::{Answer, Refusal, Request},
-    netconsole::Settings,
+    netconsole::{Settings, words},
     run::{
         stage::Stage,
-        targets::plan::{Planned, configfs_changes, module_parameter},
+        targets::plan::{Planned, configfs_changes},
         trouble::{Failed, Trouble},
     },
     scenario::{NodeIndex, Target, Via, step::Failure as Wanted},
@@ -36,11 +38,12 @@ impl Stage<'_> {
     pub(crate) async fn set_targets_up(&mut self) -> Result<(), Trouble> {
         let senders: Vec<NodeIndex> = self.guests.iter().map(|guest| guest.node).collect();
         for sender in senders {
+            self.boot_planned(sender).await?;
             self.begin_set_up();
             self.load_planned(sender).await?;
             let scenario = self.scenario;
             for (index, target) in scenario.targets.iter().enumerate() {
-                if target.on == sender && target.via == Via::Configfs {
+                if target.on == sender && target.via == Via::Configfs && !target.later {
                     self.make_target(index, target).await?;
                 }
             }
@@ -85,15 +88,24 @@ impl Stage<'_> {
         }
     }
 
-    async fn load_planned(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
-        let scenario = self.scenario;
+    /// Plans the targets of `sender` that are set up in one of these ways.
+    async fn planned(
+        &mut self,
+        sender: NodeIndex,
+        is_meant: impl Fn(Via) -> bool,
+    ) -> Result<Vec<Planned>, Trouble> {
         let mut planned = Vec::new();
-        for (index, target) in scenario.targets.iter().enumerate() {
-            if target.on == sender && target.via == Via::Modprobe {
+        for (index, target) in self.scenario.targets.iter().enumerate() {
+            if target.on == sender && is_meant(target.via) {
                 self.target = self.target.or(Some(index));
                 planned.push(self.plan(index, target).await?);
             }
         }
+        Ok(planned)
+    }
+
+    async fn load_planned(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
+        let planned = self.planned(sender, |via| via == Via::Modprobe).await?;
         let Some((marker, text)) = self.set_up.as_ref().map(|set_up| set_up.before.clone()) else {
             return Ok(());
         };
@@ -106,12 +118,11 @@ impl Stage<'_> {
                 self.belongs_to_set_up(plan.index);
             }
         }
-        let parameters: Vec<&str> = planned.iter().map(|plan| plan.parameter.as_str()).collect();
         let load = Request::Batch(vec![
             printed(text),
             Request::Load {
                 module: "netconsole".to_owned(),
-                parameters: module_parameter(&parameters.join(";")),
+                parameters: words::word("netconsole", &joined(&planned)),
             },
             Request::ReadLog,
         ]);
@@ -141,6 +152,16 @@ impl Stage<'_> {
         };
         self.log(sender, answer);
         let sent = self.marker_leaves(sender, planned, since).await?;
+        self.check_sent(sender, planned, (wanted, sent)).await
+    }
+
+    /// Whether targets that were loaded send as they should, or do not.
+    async fn check_sent(
+        &mut self,
+        sender: NodeIndex,
+        planned: &[Planned],
+        (wanted, sent): (Option<&Wanted>, bool),
+    ) -> Result<(), Trouble> {
         match (wanted, sent) {
             (None, true) => Ok(()),
             (None, false) => self.silent_target(sender, planned).await,
@@ -149,7 +170,7 @@ impl Stage<'_> {
                 Ok(())
             }
             (Some(wanted), _) => {
-                let target = &scenario.targets[planned[0].index].name;
+                let target = &self.scenario.targets[planned[0].index].name;
                 let errno = wanted_name(wanted);
                 Err(Failed::NotRefused(format!(
                     "target `{target}` should fail{errno}, and came up"
@@ -253,6 +274,7 @@ impl Stage<'_> {
 
     /// Tells the judge what a target is set to from now on.
     pub(crate) fn declare(&mut self, index: usize, settings: Settings, enabled: bool) {
+        self.settings.insert(index, settings.clone());
         let target = &self.scenario.targets[index];
         let carries = self
             .judge
@@ -323,6 +345,12 @@ impl Stage<'_> {
         said.reverse();
         said
     }
+}
+
+/// The parameter for all of them.
+fn joined(planned: &[Planned]) -> String {
+    let parameters: Vec<&str> = planned.iter().map(|plan| plan.parameter.as_str()).collect();
+    parameters.join(";")
 }
 
 /// A marker's line.

@@ -2,7 +2,7 @@
 
 use crate::{
     kernel::Refusal,
-    run::{Error, stage::Silence},
+    run::{Error, silence::Silence},
     verdict::{Failure, Finding},
 };
 
@@ -26,6 +26,8 @@ pub(crate) enum Failed {
     NotRefused(String),
     /// A target that should be there is not, and the kernel said nothing of it.
     NoTarget { target: String, said: Vec<String> },
+    /// A boot has not loaded netconsole.
+    NotLoaded { target: String, said: Vec<String> },
     /// The kernel, ready before, does not answer any more.
     Died(String),
     /// Something that no step asked about is wrong.

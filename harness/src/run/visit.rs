@@ -26,7 +26,8 @@ use crate::{
     run::{
         case::{Clock, Finished, Interrupted, Setting, audit, close, set_the_stage, set_up, take},
         evidence,
-        stage::{Silence, Stage},
+        silence::Silence,
+        stage::Stage,
         terminal, tools,
     },
     scenario::{NodeIndex, Scenario, Step},

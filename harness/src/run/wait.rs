@@ -6,7 +6,8 @@ use crate::{
     kernel::Request,
     run::{
         Error,
-        stage::{Silence, Stage},
+        silence::Silence,
+        stage::Stage,
         trouble::{Failed, Trouble},
     },
     scenario::{Absent, Expect, NodeIndex, Step},
@@ -128,7 +129,11 @@ impl Stage<'_> {
     async fn send_marker(&mut self, at: NodeIndex, sent: &mut Sent) -> Result<(), Silence> {
         let (number, text) = self.next_marker();
         sent.marker = Some(number);
-        for sender in self.senders_to(at) {
+        let senders = self.senders_to(at);
+        if senders.is_empty() {
+            return Err(Silence::Gone);
+        }
+        for sender in senders {
             if self.last_words(sender, number).await? {
                 continue;
             }

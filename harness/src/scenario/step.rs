@@ -44,8 +44,21 @@ pub(crate) enum Action {
     },
     Kmsg(Kmsg),
     Set(Set),
+    /// Makes a target by configfs; index into the scenario's targets.
+    Make {
+        target: usize,
+    },
+    /// Removes one.
+    Remove {
+        target: usize,
+    },
     Link(LinkChange),
     Run(Run),
+    Write(Write),
+    /// An orderly restart.
+    Reboot,
+    /// An orderly end.
+    PowerOff,
     /// Waits until the interface has its carrier.
     WaitForCarrier {
         interface: usize,
@@ -78,6 +91,11 @@ impl Action {
             | Self::Set(_)
             | Self::Link(_)
             | Self::Run(_)
+            | Self::Make { .. }
+            | Self::Remove { .. }
+            | Self::Write(_)
+            | Self::Reboot
+            | Self::PowerOff
             | Self::WaitForCarrier { .. }
             | Self::Expect(_)
             | Self::Absent(_) => false,
@@ -91,8 +109,13 @@ impl Action {
             Self::ConsoleLevel(_)
             | Self::Kmsg(_)
             | Self::Set(_)
+            | Self::Make { .. }
+            | Self::Remove { .. }
             | Self::Link(_)
             | Self::Run(_)
+            | Self::Write(_)
+            | Self::Reboot
+            | Self::PowerOff
             | Self::WaitForCarrier { .. }
             | Self::Hang(_)
             | Self::Nmi
@@ -113,6 +136,8 @@ pub(crate) struct Kmsg {
     /// 0 (emerg) to 7 (debug), written as `<LEVEL>`; none: the kernel's default for /dev/kmsg, 4.
     pub(crate) level: Option<u8>,
     pub(crate) newline: bool,
+    /// Whether the next step begins while it is still being written.
+    pub(crate) background: bool,
 }
 
 impl Kmsg {
@@ -122,6 +147,7 @@ impl Kmsg {
             records: vec![text.to_owned()],
             level: None,
             newline: true,
+            background: false,
         }
     }
 }
@@ -191,4 +217,22 @@ pub(crate) enum Oops {
     Bug,
     /// `WARN()`: it goes on.
     Warn,
+}
+
+/// Writes a file on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Write {
+    /// Absolute.
+    pub(crate) path: String,
+    pub(crate) content: Content,
+    /// Whether it is added to what is there.
+    pub(crate) append: bool,
+}
+
+/// What a file is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    Text(String),
+    /// What this file of this machine holds, as the scenario names it.
+    File(PathBuf),
 }

@@ -33,6 +33,8 @@ pub(crate) struct Target {
     /// Whether it is on from the start; `set` may switch it on later (configfs only).
     pub(crate) enabled: bool,
     pub(crate) userdata: BTreeMap<String, String>,
+    /// Whether it is not there before a step makes it (configfs only).
+    pub(crate) later: bool,
     /// Whether it must fail to come up.
     pub(crate) fails: Option<Failure>,
     pub(crate) place: Place,
@@ -59,6 +61,32 @@ pub(crate) enum Via {
     Modprobe,
     /// `/sys/kernel/config/netconsole/NAME/`.
     Configfs,
+    /// /etc/modules and /etc/modprobe.d, read when the machine boots.
+    Boot,
+    /// The kernel's command line: `netconsole.netconsole=…`, or `netconsole=…` where netconsole is built in.
+    Cmdline,
+}
+
+impl Via {
+    /// As a scenario spells it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Modprobe => "modprobe",
+            Self::Configfs => "configfs",
+            Self::Boot => "boot",
+            Self::Cmdline => "cmdline",
+        }
+    }
+
+    /// Whether it is in the one parameter that the module is loaded with.
+    pub(crate) fn is_parameter(self) -> bool {
+        self != Self::Configfs
+    }
+
+    /// Whether it is there once the machine has booted.
+    pub(crate) fn is_booted(self) -> bool {
+        matches!(self, Self::Boot | Self::Cmdline)
+    }
 }
 
 /// A setting that was written down.

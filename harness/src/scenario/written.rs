@@ -3,7 +3,6 @@
 //! Nothing is resolved here; what the keys mean together is [`crate::scenario::meaning`]'s.
 
 pub(crate) mod expectation;
-mod later;
 pub(crate) mod node;
 pub(crate) mod ordeal;
 pub(crate) mod step;

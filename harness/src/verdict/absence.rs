@@ -168,12 +168,8 @@ fn never_printed(
 
 /// How many records of the sender's log hold the line, since the receiver's last expectation.
 fn printed(judge: &Judge, watch: &Watch, end: &End, (sender, class): (NodeIndex, usize)) -> u64 {
-    let Some(log) = judge.logs.get(&sender) else {
-        return 0;
-    };
-    let start = end.window.marker.and_then(|marker| log.marker(marker));
-    let records = log
-        .after(start)
+    let records = judge
+        .records_since(sender, end.window.marker)
         .filter(|record| !judge.is_marker(&record.text));
     records
         .filter(|record| watch.matcher.holds_somewhere(class, record))

@@ -62,6 +62,7 @@ impl Audit<'_, '_> {
         !sighting.corrupted
             && sighting.passage.is_none()
             && sighting.target.is_some()
+            && sighting.boot == self.judge.traffic.boot_of(sender)
             && self.judge.traffic.flows.flow(sighting.flow).heading.from == sender
     }
 

@@ -23,6 +23,14 @@ impl ConsoleLevels {
         });
     }
 
+    /// A kernel that had booted up to this marker with this level: what was before was another kernel's.
+    pub(crate) fn booted(level: Option<u8>, marker: u64) -> Self {
+        let begins_with = marker;
+        Self {
+            list: vec![Level { begins_with, level }],
+        }
+    }
+
     /// The level now, where it is known.
     pub(crate) fn now(&self) -> Option<u8> {
         self.list.last()?.level

@@ -79,7 +79,7 @@ fn numbered(judge: &Judge, stream: &Stream) -> BTreeMap<usize, u64> {
 }
 
 fn least_level(judge: &Judge, sender: NodeIndex, end: &End) -> Option<u8> {
-    let from = end.window.marker.unwrap_or(0);
+    let from = judge.since_boot(sender, end.window.marker.unwrap_or(0));
     judge.least_console_level(sender, from, end.marker.unwrap_or(u64::MAX))
 }
 

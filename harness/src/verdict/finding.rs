@@ -111,6 +111,19 @@ impl Findings {
         }
     }
 
+    /// Adds all that others are.
+    pub(crate) fn extend(&mut self, others: &Self) {
+        let mut sorts: Vec<(usize, &str)> = others
+            .by_kind
+            .iter()
+            .map(|((_, _, sort), number)| (*number, sort.as_str()))
+            .collect();
+        sorts.sort_unstable();
+        for (number, sort) in sorts {
+            self.add(sort, others.list[number].clone());
+        }
+    }
+
     /// What was found, in the order of the first of each kind.
     pub(crate) fn list(&self) -> &[Finding] {
         &self.list

@@ -3,7 +3,7 @@
 mod last_words;
 pub(crate) mod waiting;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     netconsole::{Record, message::Content},
@@ -11,7 +11,7 @@ use crate::{
     verdict::{
         audit,
         console::ConsoleLevels,
-        finding::Finding,
+        finding::{Finding, Findings},
         log::Log,
         marker::marker_number,
         scene::{Frame, Scene},
@@ -34,6 +34,14 @@ pub(crate) struct Judge {
     pub(crate) targets: Targets,
     pub(crate) traffic: Traffic,
     pub(crate) logs: BTreeMap<NodeIndex, Log>,
+    /// Of each sender: the logs of the kernels that it ran before, the oldest first.
+    earlier_logs: BTreeMap<NodeIndex, Vec<Log>>,
+    /// What is wrong in what those kernels sent.
+    earlier_findings: Findings,
+    /// The senders whose kernel is gone: they send no marker any more.
+    gone: BTreeSet<NodeIndex>,
+    /// Of each sender that was booted while it was watched: the marker that its kernel printed at first.
+    first_markers: BTreeMap<NodeIndex, u64>,
     pub(crate) console_levels: BTreeMap<NodeIndex, ConsoleLevels>,
     windows: HashMap<NodeIndex, Window>,
     watch: Option<Watch>,
@@ -49,6 +57,10 @@ impl Judge {
             targets: Targets::default(),
             traffic: Traffic::default(),
             logs: BTreeMap::new(),
+            earlier_logs: BTreeMap::new(),
+            earlier_findings: Findings::default(),
+            gone: BTreeSet::new(),
+            first_markers: BTreeMap::new(),
             console_levels: BTreeMap::new(),
             windows: HashMap::new(),
             watch: None,
@@ -63,6 +75,11 @@ impl Judge {
     /// is to be told again. Until the next marker comes, the target may send either way.
     pub(crate) fn target(&mut self, target: usize, state: TargetState) {
         self.targets.change(target, state, self.next_marker);
+    }
+
+    /// A target was removed.
+    pub(crate) fn target_is_gone(&mut self, target: usize) {
+        self.targets.gone(target, self.next_marker);
     }
 
     /// A target was quiet for long enough that whatever it sent before its last change has come.
@@ -118,10 +135,65 @@ impl Judge {
         self.logs.entry(sender).or_default().is_complete = true;
     }
 
+    /// The kernel of a sender is gone, and all that it sent has come.
+    pub(crate) fn is_gone(&mut self, sender: NodeIndex) {
+        self.gone.insert(sender);
+    }
+
+    /// The kernel of a sender is gone, all that it sent has come, and another one is about to boot: with a log of its own
+    /// that begins anew, and without targets until it is told that they are there.
+    pub(crate) fn boots(&mut self, sender: NodeIndex) {
+        self.gone.remove(&sender);
+        self.traffic.is_gone(sender, &self.scene, &mut self.targets);
+        let mut findings = std::mem::take(&mut self.earlier_findings);
+        audit::audit(self, sender, &mut findings);
+        self.earlier_findings = findings;
+        let over = self.traffic.sightings.len();
+        self.targets.end_all_of(sender, over, self.next_marker);
+        self.traffic.boots(sender);
+        if let Some(log) = self.logs.remove(&sender) {
+            self.earlier_logs.entry(sender).or_default().push(log);
+        }
+        self.console_levels.remove(&sender);
+    }
+
+    /// A sender has booted: its kernel printed this marker when it had come to its first program, and has had this
+    /// console level since.
+    pub(crate) fn booted(&mut self, sender: NodeIndex, level: Option<u8>, marker: u64) {
+        self.marker_is_sent(marker);
+        self.first_markers.insert(sender, marker);
+        let levels = ConsoleLevels::booted(level, marker);
+        self.console_levels.insert(sender, levels);
+    }
+
+    /// A marker, or the first of the sender's kernel where that came later.
+    pub(crate) fn since_boot(&self, sender: NodeIndex, marker: u64) -> u64 {
+        let first = self.first_markers.get(&sender).copied().unwrap_or(0);
+        marker.max(first)
+    }
+
+    /// The records that a sender's kernels printed behind a marker, or all, as far as they were read.
+    pub(crate) fn records_since(
+        &self,
+        sender: NodeIndex,
+        marker: Option<u64>,
+    ) -> impl Iterator<Item = &Record> {
+        let earlier = self.earlier_logs.get(&sender).into_iter().flatten();
+        let logs: Vec<&Log> = earlier.chain(self.logs.get(&sender)).collect();
+        let holds = |log: &&Log| marker.is_some_and(|marker| log.marker(marker).is_some());
+        let first = logs.iter().rposition(holds);
+        let logs = logs.into_iter().enumerate().skip(first.unwrap_or(0));
+        logs.flat_map(move |(index, log)| {
+            let start = marker.filter(|_| Some(index) == first);
+            log.after(start.and_then(|marker| log.marker(marker)))
+        })
+    }
+
     /// What is wrong without having been asked about, over the whole run.
     pub(crate) fn audit(&mut self) -> Vec<Finding> {
         self.traffic.flush(&self.scene, &mut self.targets);
         let mut findings = self.traffic.findings.clone();
+        findings.extend(&self.earlier_findings);
         for sender in self.logs.keys() {
             audit::audit(self, *sender, &mut findings);
         }
@@ -139,11 +211,15 @@ impl Judge {
     }
 
     /// The sequence numbers that a message may have: its own, or those of the records that are like it.
+    /// Of a kernel that was booted anew since there are none: its numbers are no longer those of the log.
     pub(crate) fn sequences(&self, sighting: &Sighting) -> Vec<u64> {
+        let sender = self.traffic.flows.flow(sighting.flow).heading.from;
+        if sighting.boot != self.traffic.boot_of(sender) {
+            return Vec::new();
+        }
         match &sighting.message.content {
             Content::Extended(extended) => vec![extended.header.sequence],
             Content::Basic(basic) => {
-                let sender = self.traffic.flows.flow(sighting.flow).heading.from;
                 let (Some(log), Some(timestamp)) = (self.logs.get(&sender), basic.prefix.timestamp)
                 else {
                     return Vec::new();

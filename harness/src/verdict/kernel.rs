@@ -246,6 +246,20 @@ impl Kernel {
         }
     }
 
+    /// Goes down and boots again, without a target; its log begins anew.
+    pub(crate) fn boot(&mut self) {
+        self.judge.is_gone(BOX);
+        self.judge.boots(BOX);
+        self.sequence = 401;
+        self.identification = 0;
+        self.records.clear();
+        self.targets.clear();
+        self.marker += 1;
+        self.judge
+            .booted(BOX, Some(self.console_level), self.marker);
+        self.print_at(8, &marker(TOKEN, self.marker));
+    }
+
     /// Registers all targets: the log is replayed to them, up to the marker that ends it.
     pub(crate) fn register(&mut self) {
         let marker = self.marker + 1;

@@ -21,6 +21,8 @@ pub(crate) struct Sighting {
     pub(crate) target: Option<usize>,
     /// A registration replayed it from the log.
     pub(crate) replayed: bool,
+    /// Counts the boots of its sender.
+    pub(crate) boot: u32,
     /// Counts the registrations of its target.
     pub(crate) epoch: u32,
     /// The number of the marker that it is.

@@ -95,6 +95,28 @@ impl Targets {
         });
     }
 
+    /// A target is gone; what it has still to send comes under its last state.
+    pub(crate) fn gone(&mut self, target: usize, next_marker: u64) {
+        if let Some(entry) = self.current.get_mut(target).and_then(Option::take) {
+            self.entries[entry].ends_before = Some(next_marker);
+            self.generation += 1;
+        }
+    }
+
+    /// All targets of `sender` are gone: its kernel is. Nothing is sent under any of their states from sighting `number`
+    /// on.
+    pub(crate) fn end_all_of(&mut self, sender: NodeIndex, number: usize, next_marker: u64) {
+        for current in &mut self.current {
+            if let Some(entry) = current.map(|entry| &mut self.entries[entry])
+                && entry.state.on == sender
+            {
+                entry.ends_before = Some(next_marker);
+                *current = None;
+            }
+        }
+        self.end(number, |_, other| other.state.on == sender);
+    }
+
     fn end(&mut self, number: usize, which: impl Fn(usize, &Entry) -> bool) {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if entry.over.is_none() && which(index, entry) {

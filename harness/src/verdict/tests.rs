@@ -864,3 +864,66 @@ fn the_kernels_word_that_it_dropped_records_is_no_line() {
         "{sentence}"
     );
 }
+
+#[rstest]
+#[case::basic(|_: &mut crate::verdict::TargetState| {})]
+#[case::extended(|state: &mut crate::verdict::TargetState| state.settings.extended = true)]
+fn two_boots_are_not_mixed(#[case] change: fn(&mut crate::verdict::TargetState)) {
+    let mut kernel = Kernel::with(change);
+    kernel.print("before");
+    kernel.print("the same");
+    kernel.send_marker();
+    kernel.boot();
+    kernel.add(change);
+    kernel.register();
+    kernel.print("another");
+    kernel.print("the same");
+    let mut both = expect(&["before", "the same", "another", "the same"]);
+    check(&mut kernel, &both, None);
+    kernel.print("first");
+    kernel.print("last");
+    both.lines = expect(&["first", "last"]).lines;
+    both.asked.contiguous = true;
+    check(&mut kernel, &both, None);
+    found(&mut kernel, &[]);
+}
+
+#[test]
+fn what_a_kernel_did_before_it_was_booted_again_is_judged() {
+    let mut kernel = Kernel::basic();
+    kernel.break_record = |record| record.replace("truth", "lie");
+    kernel.print("truth");
+    kernel.send_marker();
+    kernel.break_record = str::to_owned;
+    kernel.boot();
+    kernel.add(|_| {});
+    kernel.register();
+    kernel.print("after");
+    check(&mut kernel, &expect(&["after"]), None);
+    found(&mut kernel, &[Kind::Altered]);
+}
+
+#[test]
+fn a_target_that_no_boot_has_made_is_gone() {
+    let mut kernel = Kernel::basic();
+    kernel.print("before");
+    check(&mut kernel, &expect(&["before"]), None);
+    kernel.boot();
+    kernel.print("after");
+    let said = check(&mut kernel, &expect(&["after"]), Some(Kind::Missing));
+    assert!(said.contains("no target sends to agent"), "{said}");
+}
+
+#[test]
+fn what_was_printed_before_a_boot_was_printed() {
+    let mut kernel = Kernel::basic();
+    kernel.print("early");
+    check(&mut kernel, &expect(&["early"]), None);
+    kernel.set(0, |state| state.enabled = false);
+    kernel.print("unheard");
+    kernel.boot();
+    kernel.add(|_| {});
+    kernel.register();
+    assert!(kernel.absent(&absent(&["unheard"])).is_ok());
+    assert!(kernel.absent(&absent(&["never said"])).is_err());
+}

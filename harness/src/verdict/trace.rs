@@ -125,9 +125,9 @@ impl Trace<'_> {
         else {
             return journey;
         };
-        let start = self.end.window.marker.and_then(|marker| log.marker(marker));
-        let levels: Vec<u8> = log
-            .after(start)
+        let levels: Vec<u8> = self
+            .judge
+            .records_since(sender, self.end.window.marker)
             .filter(|record| self.watch.matcher.holds(self.class, &record.text))
             .map(|record| record.header.level)
             .collect();

@@ -43,6 +43,8 @@ pub(crate) struct Traffic {
     /// By the flow of a router's: what has come over it.
     copied: HashMap<usize, Copied>,
     identifications: HashMap<NodeIndex, u16>,
+    /// How often each sender was booted again.
+    boots: HashMap<NodeIndex, u32>,
     /// Of the last frame.
     now: Duration,
     /// Of all that is kept, in bytes.
@@ -231,6 +233,25 @@ impl Traffic {
         self.registrations.entry(target).or_default().replay_until = None;
     }
 
+    /// Which boot of a sender is going on, from 0.
+    pub(crate) fn boot_of(&self, sender: NodeIndex) -> u32 {
+        self.boots.get(&sender).copied().unwrap_or(0)
+    }
+
+    /// The kernel of `sender` is gone: what is not yet whole will never be, nor is anything replayed any more.
+    pub(crate) fn is_gone(&mut self, sender: NodeIndex, scene: &Scene, targets: &mut Targets) {
+        self.flush_all(Some(sender), scene, targets);
+        for (target, _) in targets.all_now().filter(|(_, state)| state.on == sender) {
+            self.replay_is_over(target);
+        }
+    }
+
+    /// Another kernel of `sender` is about to boot.
+    pub(crate) fn boots(&mut self, sender: NodeIndex) {
+        *self.boots.entry(sender).or_default() += 1;
+        self.identifications.remove(&sender);
+    }
+
     /// The numbers of the sightings that a receiver took.
     pub(crate) fn arrivals(&self, at: NodeIndex) -> &[usize] {
         self.arrivals.get(&at).map_or(&[], Vec::as_slice)
@@ -248,7 +269,15 @@ impl Traffic {
 
     /// Gives up on all that is not yet whole.
     pub(crate) fn flush(&mut self, scene: &Scene, targets: &mut Targets) {
+        self.flush_all(None, scene, targets);
+    }
+
+    /// Gives up on what is not yet whole, of one sender or of all.
+    fn flush_all(&mut self, of: Option<NodeIndex>, scene: &Scene, targets: &mut Targets) {
         for flow in 0..self.flows.count() {
+            if of.is_some_and(|of| of != self.flows.flow(flow).heading.from) {
+                continue;
+            }
             for form in [Form::Basic, Form::Extended, Form::Release] {
                 let Some(message) = self.flows.flow_mut(flow).lane(form).assembly.flush() else {
                     continue;

@@ -23,6 +23,7 @@ pub(crate) fn behind_dictionary<'message>(
     let record = judge
         .logs
         .get(&sender)
+        .filter(|_| sighting.boot == judge.traffic.boot_of(sender))
         .and_then(|log| log.get(extended.header.sequence));
     let lines = extended.dictionary_lines();
     match record {

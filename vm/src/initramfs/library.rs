@@ -42,6 +42,20 @@ pub(crate) fn pack(initramfs: &mut Initramfs, program: &Path, bytes: &[u8]) -> R
     Ok(())
 }
 
+/// Packs a library that the loader finds under this name, and all that it is linked with; false where there is none.
+pub(crate) fn pack_by_name(initramfs: &mut Initramfs, name: &str) -> Result<bool> {
+    let mut search = Search::new(initramfs);
+    let Some(path) = search.find(name, &[], Path::new("/")) else {
+        return Ok(false);
+    };
+    search.take(&path)?;
+    while let Some((path, linkage)) = search.open.pop() {
+        search.visit(&path, linkage)?;
+    }
+    search.link_strangers();
+    Ok(true)
+}
+
 fn parse(path: &Path, bytes: &[u8]) -> Result<Linkage> {
     Linkage::parse(bytes).map_err(|why| Error::BadProgram {
         path: path.to_owned(),

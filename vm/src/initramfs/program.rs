@@ -78,7 +78,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Finds a program by its path, or by its name in PATH and in the folders of the system.
-fn find(name: &Path) -> Option<PathBuf> {
+pub(crate) fn find(name: &Path) -> Option<PathBuf> {
     if name.components().count() > 1 || name.is_absolute() {
         return name.is_file().then(|| name.to_owned());
     }

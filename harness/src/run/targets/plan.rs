@@ -27,12 +27,7 @@ impl Stage<'_> {
                 let [parameter] = parameters.as_slice() else {
                     return None;
                 };
-                let mut settings = parameter
-                    .settings(|dev, remote| first_address(scenario, target.on, dev, remote))?;
-                settings.dev_name = interface_named(scenario, target.on, &settings.dev_name)?
-                    .name
-                    .clone();
-                Some(settings)
+                self.settings_of(target.on, parameter)
             });
             return Ok(Planned {
                 index,
@@ -62,6 +57,17 @@ impl Stage<'_> {
         })
     }
 
+    /// The settings that `node` has after a parameter; none where it has no such interface.
+    pub(crate) fn settings_of(&self, node: NodeIndex, parameter: &Parameter) -> Option<Settings> {
+        let scenario = self.scenario;
+        let mut settings =
+            parameter.settings(|dev, remote| first_address(scenario, node, dev, remote))?;
+        settings.dev_name = interface_named(scenario, node, &settings.dev_name)?
+            .name
+            .clone();
+        Some(settings)
+    }
+
     /// The way to `address`, where the file leaves interface, source or MAC open.
     async fn way(&mut self, target: &Target, address: IpAddr) -> Result<Option<NextHop>, Trouble> {
         let resolve = target.remote_mac.is_none();
@@ -78,15 +84,6 @@ impl Stage<'_> {
             Ok(other) => Err(Error::Answer(format!("{other:?}")).into()),
             Err(refusal) => Err(refusal.into()),
         }
-    }
-}
-
-/// `netconsole=VALUE`, quoted where the kernel would end it at a blank (`kernel/params.c`, `next_arg`).
-pub(super) fn module_parameter(value: &str) -> String {
-    if value.contains(char::is_whitespace) {
-        format!("netconsole=\"{value}\"")
-    } else {
-        format!("netconsole={value}")
     }
 }
 

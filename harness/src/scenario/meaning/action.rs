@@ -5,7 +5,7 @@ use crate::scenario::{
     meaning::{texts, value},
     mistake::{Mistake, Mistakes},
     read::{Either, Map},
-    step::{Kmsg, Oops, Run},
+    step::{Content, Kmsg, Oops, Run, Write},
     tree::{At, Span},
     written,
 };
@@ -75,6 +75,7 @@ pub(crate) fn kmsg(
         records,
         level: written.level.as_ref().map(|level| level.value.get()),
         newline: value(written.newline.as_ref()).unwrap_or(true),
+        background: value(written.background.as_ref()).unwrap_or(false),
     })
 }
 
@@ -126,6 +127,41 @@ pub(crate) fn ordeal(step: &written::step::Step) -> Option<(Span, Action)> {
             };
             Some((panic.span, Action::Panic { timeout }))
         })
+}
+
+pub(crate) fn write(
+    write: &At<written::step::Write>,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Write> {
+    let written = &write.value;
+    let path = written.path.as_ref()?;
+    if !path.value.starts_with('/') || path.value.ends_with('/') || path.value.contains('\0') {
+        let title = format!("`{}` is no absolute path of a file", path.value);
+        mistakes.add(
+            Mistake::at(path.span, title)
+                .help("write it from the root, as in `\"/etc/modprobe.d/netconsole.conf\"`"),
+        );
+        return None;
+    }
+    let content = match (&written.text, &written.file) {
+        (Some(text), _) => Content::Text(text.value.clone()),
+        (None, Some(file)) => Content::File(file.value.clone().into()),
+        (None, None) => return None,
+    };
+    Some(Write {
+        path: path.value.clone(),
+        content,
+        append: value(written.append.as_ref()).unwrap_or(false),
+    })
+}
+
+/// Whether a key that is there to be `true` is.
+pub(crate) fn only_true(key: &At<bool>, mistakes: &mut Mistakes<'_>) -> bool {
+    if !key.value {
+        let mistake = Mistake::at(key.span, "expected `true`, found `false`");
+        mistakes.add(mistake.help("leave the step out"));
+    }
+    key.value
 }
 
 pub(crate) fn map(key: Option<&At<Map<String>>>) -> impl Iterator<Item = (String, String)> {

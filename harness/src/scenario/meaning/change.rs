@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::scenario::{
-    Action, NodeIndex, RemoteMac, Via,
+    Action, NodeIndex, RemoteMac,
     meaning::{action::map, settings::mac_or_node, step::Script, target::Aim, value},
     mistake::{Mistake, Mistakes, unknown},
     read::Either,
@@ -22,6 +22,31 @@ impl Script<'_, '_> {
         // What is wrong with the name is noted where the action is read.
         let target = self.target(set, &mut Mistakes::new(mistakes.text))?;
         self.aims.aim(target).on
+    }
+
+    /// The sender of the target called `name`.
+    pub(crate) fn sender_of_named(
+        &self,
+        name: &At<String>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<NodeIndex> {
+        // What is wrong with the name is noted where the action is read.
+        let target = self.aims.find(name, &mut Mistakes::new(mistakes.text))?;
+        self.aims.aim(target).on
+    }
+
+    /// The target called `name`, which must be one by configfs.
+    pub(crate) fn configfs_target(
+        &self,
+        name: &At<String>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<usize> {
+        let target = self.aims.find(name, mistakes)?;
+        let aim = self.aims.aim(target);
+        if aim.via.is_parameter() {
+            mistakes.add(not_by_configfs(aim, name.span));
+        }
+        Some(target)
     }
 
     fn target(&self, set: &At<written::step::Set>, mistakes: &mut Mistakes<'_>) -> Option<usize> {
@@ -50,7 +75,7 @@ impl Script<'_, '_> {
         let target = self.target(set, mistakes)?;
         let written = &set.value;
         let aim = self.aims.aim(target);
-        if aim.via == Some(Via::Modprobe) {
+        if aim.via.is_parameter() {
             let span = written
                 .target
                 .as_ref()
@@ -159,8 +184,9 @@ impl Script<'_, '_> {
 
 fn not_by_configfs(aim: &Aim, span: Span) -> Mistake {
     let title = format!(
-        "`{}` is set up by modprobe, `set` works through configfs",
-        aim.name.value
+        "`{}` is set up by {}, the step works through configfs",
+        aim.name.value,
+        aim.via.word()
     );
     Mistake::at(span, title)
         .context(aim.span, "set up here")

@@ -11,7 +11,6 @@ use crate::scenario::{
         network::Address,
         scalar::{OrDefault, Port},
         table::Keyed,
-        word::Word,
     },
     step::Failure,
     target::Setting,
@@ -19,19 +18,12 @@ use crate::scenario::{
     written::{self, target::Fails},
 };
 
-/// How it is set up; `None` where that is not built yet.
-pub(crate) fn via(target: &written::target::Target, mistakes: &mut Mistakes<'_>) -> Option<Via> {
-    let Some(via) = &target.via else {
-        return Some(Via::Modprobe);
-    };
-    if via.value.built().is_none() {
-        let word = via.value.name();
-        mistakes.add(Mistake::at(
-            via.span,
-            format!("`via = \"{word}\"` is not built yet"),
-        ));
-    }
-    via.value.built()
+/// How it is set up.
+pub(crate) fn via(target: &written::target::Target) -> Via {
+    target
+        .via
+        .as_ref()
+        .map_or(Via::Modprobe, |via| via.value.into())
 }
 
 /// Whether its messages have a header, by the key or by the parameter's first character.
@@ -59,14 +51,26 @@ const REPLACED: [&str; 9] = [
 /// What contradicts the way in which the target is set up, or another key.
 pub(crate) fn check_settings(
     target: &written::target::Target,
-    via: Option<Via>,
+    via: Via,
     mistakes: &mut Mistakes<'_>,
 ) {
     if let Some(parameter) = &target.parameter {
         check_parameter(target, (parameter.span, via), mistakes);
     }
-    if via == Some(Via::Modprobe) {
-        check_modprobe(target, mistakes);
+    if via.is_parameter() {
+        check_in_parameter(target, via, mistakes);
+    }
+    if let (true, Some(fails)) = (via.is_booted(), &target.fails)
+        && let Either::Other(_) = fails.value
+    {
+        let title = "nobody is told which error a boot met";
+        mistakes.add(Mistake::at(fails.span, title).help("write `fails = true`"));
+    }
+    if let (Some(later), Some(fails)) = (&target.later, &target.fails)
+        && later.value
+    {
+        let title = "a target that is made later fails in the step that makes it";
+        mistakes.add(Mistake::at(fails.span, title).help("write `fails` beside `make`"));
     }
     let release = target
         .release
@@ -85,7 +89,7 @@ pub(crate) fn check_settings(
 
 fn check_parameter(
     target: &written::target::Target,
-    parameter: (Span, Option<Via>),
+    parameter: (Span, Via),
     mistakes: &mut Mistakes<'_>,
 ) {
     for (key, span) in REPLACED
@@ -95,7 +99,7 @@ fn check_parameter(
         let title = format!("`parameter` is the whole parameter, so `{key}` has no place");
         mistakes.add(Mistake::at(span, title).help("leave one of them out"));
     }
-    if parameter.1 == Some(Via::Configfs) {
+    if !parameter.1.is_parameter() {
         mistakes.add(
             Mistake::at(parameter.0, "`parameter` is there for modprobe")
                 .help("write `via = \"modprobe\"`, or the settings one by one"),
@@ -103,16 +107,20 @@ fn check_parameter(
     }
 }
 
-fn check_modprobe(target: &written::target::Target, mistakes: &mut Mistakes<'_>) {
+fn check_in_parameter(target: &written::target::Target, via: Via, mistakes: &mut Mistakes<'_>) {
     let off = target
         .enabled
         .as_ref()
         .filter(|enabled| !enabled.value)
         .map(|enabled| enabled.span);
     let userdata = target.place("userdata");
+    let later = target.later.as_ref().filter(|later| later.value);
+    let later = later.map(|later| later.span);
+    let on = format!("a target by {} is on from the start", via.word());
     let wrong = [
-        (off, "a target by modprobe is on from the start"),
+        (off, on.as_str()),
         (userdata, "the module's parameter has no userdata"),
+        (later, "only a target by configfs is made by a step"),
     ];
     for (span, title) in wrong
         .into_iter()
@@ -125,7 +133,7 @@ fn check_modprobe(target: &written::target::Target, mistakes: &mut Mistakes<'_>)
 /// The target, without its name and place.
 pub(crate) fn meant(
     target: &written::target::Target,
-    known: (Option<NodeIndex>, Option<NodeIndex>, Option<Via>),
+    known: (Option<NodeIndex>, Option<NodeIndex>, Via),
     roster: &Roster<'_>,
     mistakes: &mut Mistakes<'_>,
 ) -> Option<Target> {
@@ -138,7 +146,7 @@ pub(crate) fn meant(
         name: String::new(),
         on: known.0?,
         to: known.1?,
-        via: known.2?,
+        via: known.2,
         dev_name: setting(target.dev_name.as_ref(), String::clone),
         local_port: setting(target.local_port.as_ref(), |port: &Port| port.get()),
         remote_port: setting(target.remote_port.as_ref(), |port: &Port| port.get()),
@@ -149,6 +157,7 @@ pub(crate) fn meant(
         release: release || value(target.release.as_ref()).unwrap_or(false),
         enabled: value(target.enabled.as_ref()).unwrap_or(true),
         userdata: userdata(target),
+        later: value(target.later.as_ref()).unwrap_or(false),
         fails: failure(target.fails.as_ref()),
         parameter,
         place: Place::default(),

@@ -17,6 +17,8 @@ const WITHIN: Duration = Duration::from_secs(10);
 const WITHIN_LOAD: Duration = Duration::from_secs(20);
 /// A kernel that is made to suffer is taken hold of from outside, and speaks at length.
 const WITHIN_ORDEAL: Duration = Duration::from_secs(30);
+/// A machine goes down.
+const WITHIN_DOWN: Duration = Duration::from_secs(60);
 
 /// What the steps read so far have made of the targets.
 pub(crate) struct Script<'a, 'f> {
@@ -75,8 +77,10 @@ impl<'a, 'f> Script<'a, 'f> {
             let title = "`within` stands in the expectation already";
             mistakes.add(Mistake::at(beside.span, title));
         }
+        let goes_down = written.reboot.is_some() || written.power_off.is_some();
         let default = match &deed.action {
             _ if written.load.is_some() => WITHIN_LOAD,
+            _ if goes_down => WITHIN_DOWN,
             Some(action) if action.is_ordeal() => within_ordeal(action),
             Some(_) | None => WITHIN,
         };
@@ -101,9 +105,11 @@ impl<'a, 'f> Script<'a, 'f> {
             refuse_beside_expectations(written, mistakes);
             return Some(NodeIndex(0));
         }
-        match (&written.set, &written.on) {
-            (Some(set), None) => self.sender_of(set, mistakes),
-            (_, on) => {
+        let made = written.make.as_ref().or(written.remove.as_ref());
+        match (&written.set, made, &written.on) {
+            (Some(set), _, None) => self.sender_of(set, mistakes),
+            (_, Some(name), None) => self.sender_of_named(name, mistakes),
+            (_, _, on) => {
                 self.roster
                     .choose(("on", on.as_ref()), RoleWord::Sender, step.span, mistakes)
             }
@@ -164,6 +170,14 @@ impl<'a, 'f> Script<'a, 'f> {
         if let Some(set) = &step.set {
             return Some((set.span, self.set(set, mistakes).map(Action::Set)));
         }
+        if let Some(make) = &step.make {
+            let target = self.configfs_target(make, mistakes);
+            return Some((make.span, target.map(|target| Action::Make { target })));
+        }
+        if let Some(remove) = &step.remove {
+            let target = self.configfs_target(remove, mistakes);
+            return Some((remove.span, target.map(|target| Action::Remove { target })));
+        }
         if let Some(link) = &step.link {
             return Some((link.span, self.link(link, on, mistakes).map(Action::Link)));
         }
@@ -172,6 +186,20 @@ impl<'a, 'f> Script<'a, 'f> {
         }
         if let Some((key, action)) = action::ordeal(step) {
             return Some((key, Some(action)));
+        }
+        if let Some(write) = &step.write {
+            return Some((
+                write.span,
+                action::write(write, mistakes).map(Action::Write),
+            ));
+        }
+        for (key, action) in [
+            (&step.reboot, Action::Reboot),
+            (&step.power_off, Action::PowerOff),
+        ] {
+            if let Some(key) = key {
+                return Some((key.span, action::only_true(key, mistakes).then_some(action)));
+            }
         }
         let carrier = step.wait_for_carrier.as_ref()?;
         Some((carrier.span, self.wait_for_carrier(carrier, on, mistakes)))

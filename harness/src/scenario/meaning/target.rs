@@ -24,7 +24,7 @@ pub(crate) struct Aim {
     pub(crate) span: Span,
     pub(crate) on: Option<NodeIndex>,
     pub(crate) to: Option<NodeIndex>,
-    pub(crate) via: Option<Via>,
+    pub(crate) via: Via,
     /// Whether the user wrote the whole parameter: then nobody here knows what it says.
     pub(crate) parameter: bool,
     pub(crate) extended: bool,
@@ -101,31 +101,43 @@ impl Aims {
         self.aims.into_iter().filter_map(|aim| aim.target).collect()
     }
 
-    /// One modprobe loads all targets of a sender, so it fails for all of them or for none.
+    /// netconsole is loaded once, with one parameter: for all of its targets, and they fail for all or for none.
     fn check_together(&self, mistakes: &mut Mistakes<'_>) {
         for (index, aim) in self.aims.iter().enumerate() {
             let Some(target) = &aim.target else { continue };
-            for other in &self.aims[..index] {
-                let Some(first) = other.target.as_ref().filter(|first| first.on == target.on)
-                else {
-                    continue;
-                };
-                if (first.via, target.via) == (Via::Modprobe, Via::Modprobe)
-                    && first.fails != target.fails
-                {
-                    mistakes.add(
-                        Mistake::at(
-                            aim.span,
-                            format!(
-                                "`{}` and `{}` are loaded by one modprobe, so they fail together",
-                                first.name, target.name
-                            ),
-                        )
-                        .context(other.span, "the first")
-                        .help("write the same `fails` in both, or set one up by configfs"),
-                    );
-                }
-            }
+            let in_parameter = |via: Via| via.is_parameter() && target.via.is_parameter();
+            let mut before = self.aims[..index]
+                .iter()
+                .filter_map(|other| Some((other.span, other.target.as_ref()?)));
+            let other = before.find(|(_, first)| first.on == target.on && in_parameter(first.via));
+            let Some((span, first)) = other else { continue };
+            let (title, help) = if first.via != target.via {
+                (
+                    format!(
+                        "netconsole is loaded once: `{}` is set up by {}, `{}` by {}",
+                        first.name,
+                        first.via.word(),
+                        target.name,
+                        target.via.word()
+                    ),
+                    "write the same `via` in both, or set one up by configfs",
+                )
+            } else if first.fails != target.fails {
+                (
+                    format!(
+                        "`{}` and `{}` are loaded by one modprobe, so they fail together",
+                        first.name, target.name
+                    ),
+                    "write the same `fails` in both, or set one up by configfs",
+                )
+            } else {
+                continue;
+            };
+            mistakes.add(
+                Mistake::at(aim.span, title)
+                    .context(span, "the first")
+                    .help(help),
+            );
         }
     }
 }
@@ -145,7 +157,7 @@ impl Aim {
             .unwrap_or_else(|| written.with(format!("target{}", index + 1)));
         check_target_name(&name, mistakes);
         let (on, to) = ends(written, (roster, net), mistakes);
-        let via = via(target, mistakes);
+        let via = via(target);
         let named = target.name.as_ref().map_or(written.span, |name| name.span);
         let span = if explicit { named } else { Span::default() };
         check_settings(target, via, mistakes);

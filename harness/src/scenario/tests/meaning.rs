@@ -293,7 +293,8 @@ fn kmsg_writes(
         Action::Kmsg(Kmsg {
             records,
             level,
-            newline
+            newline,
+            background: false,
         })
     );
 }

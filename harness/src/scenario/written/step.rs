@@ -16,7 +16,6 @@ use crate::scenario::{
     tree::{At, Span},
     written::{
         expectation::{Absent, Expect, Short},
-        later::Later,
         ordeal::{Key, Panic, Yes},
         target::Fails,
     },
@@ -42,6 +41,10 @@ table! {
         "kmsg" kmsg: Either<String, Kmsg>,
         /// Changes a target through configfs.
         "set" set: Set,
+        /// Makes a target by configfs that is not there: its name.
+        "make" make: String,
+        /// Removes a target by configfs: its name.
+        "remove" remove: String,
         /// Changes an interface: `"up"`, `"down"`, or a table.
         "link" link: Either<UpDown, LinkChange>,
         /// Runs a command.
@@ -62,12 +65,12 @@ table! {
         "expect" expect: Either<Short, Expect>,
         /// Lines that were printed and must not arrive.
         "absent" absent: Either<Short, Absent>,
-        /// Writes to a file (not built yet).
-        "write" write: Later,
-        /// Reboots (not built yet).
-        "reboot" reboot: Later,
-        /// Switches off (not built yet).
-        "power-off" power_off: Later,
+        /// Writes a file.
+        "write" write: Write,
+        /// Restarts in order, and boots from what its files say then: `true`.
+        "reboot" reboot: bool,
+        /// Switches off in order: `true`.
+        "power-off" power_off: bool,
     }
 }
 
@@ -104,6 +107,8 @@ table! {
         "times" times: Count,
         /// Whether a newline ends it.
         "newline" newline: bool,
+        /// Whether the next step begins while it is still being written.
+        "background" background: bool,
     }
 }
 
@@ -175,6 +180,20 @@ table! {
     }
 }
 
+table! {
+    /// Writes a file.
+    "`write`" struct Write checked by check_write {
+        /// Its absolute path. Its folder must be there.
+        required "path" path: String,
+        /// What it is to hold.
+        "text" text: String,
+        /// A file that holds it, in place of `text`; a relative path starts at the scenario file's folder.
+        "file" file: String,
+        /// Whether it is added to what the file holds, as `>>` does.
+        "append" append: bool,
+    }
+}
+
 /// Whether an interface is up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(rename_all = "kebab-case", inline)]
@@ -190,10 +209,8 @@ impl Word for UpDown {
 
 /// What may stand beside a step's action.
 const BESIDE: [&str; 3] = ["on", "fails", "within"];
-/// Words of the language that no version of the harness can do yet.
-const LATER: [&str; 3] = ["write", "reboot", "power-off"];
 
-/// The keys that name an action, those of later included.
+/// The keys that name an action.
 fn actions() -> impl Iterator<Item = &'static str> {
     Step::KEYS
         .iter()
@@ -210,14 +227,6 @@ fn one_action(schema: &mut Schema) {
 }
 
 fn check_step(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
-    for later in LATER {
-        if let Some(span) = keys.place(later) {
-            mistakes.add(Mistake::at(
-                span,
-                format!("the step `{later}` is not built yet"),
-            ));
-        }
-    }
     let mut present: Vec<(&str, Span)> = actions()
         .filter_map(|key| Some((key, keys.place(key)?)))
         .collect();
@@ -227,10 +236,10 @@ fn check_step(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
         // An unknown key was the action, most likely, and is noted already.
         [] if keys.has_other_than(&BESIDE) => {}
         [] => {
-            let built: Vec<&str> = actions().filter(|key| !LATER.contains(key)).collect();
+            let actions: Vec<&str> = actions().collect();
             mistakes.add(
                 Mistake::at(keys.span(), "a step without an action")
-                    .help(format!("there is {}", list(&built))),
+                    .help(format!("there is {}", list(&actions))),
             );
         }
         [(one, first), others @ ..] => {
@@ -255,6 +264,10 @@ fn check_link(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
         let mistake = Mistake::at(keys.span(), "`link` changes nothing");
         mistakes.add(mistake.help("write `up = false` or `carrier = false`"));
     }
+}
+
+fn check_write(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {
+    keys.exactly_one("`write`", &["text", "file"], mistakes);
 }
 
 fn check_kmsg(keys: &Keys<'_, '_>, mistakes: &mut Mistakes<'_>) {

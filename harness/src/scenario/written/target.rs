@@ -50,6 +50,8 @@ table! {
         "enabled" enabled: bool,
         /// Key-value pairs sent with every message (configfs, from 6.9 on).
         "userdata" userdata: Map<String>,
+        /// Whether it is not there before a `make` step makes it (configfs).
+        "later" later: bool,
         /// Whether its set-up must fail: `true`, or with which error.
         "fails" fails: Fails,
     }
@@ -63,19 +65,19 @@ pub(crate) enum ViaWord {
     Modprobe,
     /// A folder in configfs.
     Configfs,
-    /// The kernel's command line (not built yet).
+    /// The kernel's command line.
     Cmdline,
-    /// modprobe.d and the list of modules to load (not built yet).
+    /// /etc/modules and /etc/modprobe.d, read when the machine boots.
     Boot,
 }
 
-impl ViaWord {
-    /// As the harness does it; `None`: it is not built yet.
-    pub(crate) fn built(self) -> Option<Via> {
-        match self {
-            Self::Modprobe => Some(Via::Modprobe),
-            Self::Configfs => Some(Via::Configfs),
-            Self::Cmdline | Self::Boot => None,
+impl From<ViaWord> for Via {
+    fn from(word: ViaWord) -> Self {
+        match word {
+            ViaWord::Modprobe => Self::Modprobe,
+            ViaWord::Configfs => Self::Configfs,
+            ViaWord::Cmdline => Self::Cmdline,
+            ViaWord::Boot => Self::Boot,
         }
     }
 }

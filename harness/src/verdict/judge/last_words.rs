@@ -42,7 +42,15 @@ impl Judge {
         watch: &crate::verdict::watch::Watch,
         marker: Option<u64>,
     ) -> bool {
+        let gone = |target: &usize| {
+            self.targets
+                .now(*target)
+                .is_some_and(|state| self.gone.contains(&state.on))
+        };
         watch.streams.iter().all(|stream| {
+            if stream.targets.iter().all(gone) {
+                return true;
+            }
             let words = stream.targets.first().and_then(|target| {
                 let sender = self.targets.now(*target)?.on;
                 self.last_words.get(&(sender, marker?))

@@ -216,7 +216,8 @@ impl Judge {
                 .get(sender)
                 .is_some_and(|log| log.marker(marker).is_some())
         };
-        let senders = self.senders(watch);
+        let mut senders = self.senders(watch);
+        senders.retain(|sender| !self.gone.contains(sender));
         // Without a target nobody knows which sender is meant.
         if watch.streams.is_empty() {
             senders.iter().any(in_log)
@@ -229,9 +230,9 @@ impl Judge {
     fn is_on_the_wire(&self, watch: &Watch, marker: u64) -> bool {
         watch.streams.iter().all(|stream| {
             let sends = |target: &&usize| {
-                self.targets
-                    .now(**target)
-                    .is_some_and(|state| state.enabled && state.carries)
+                self.targets.now(**target).is_some_and(|state| {
+                    state.enabled && state.carries && !self.gone.contains(&state.on)
+                })
             };
             let sending = stream.targets.iter().filter(sends).count();
             let seen: u32 = stream

@@ -141,6 +141,12 @@ impl Traffic {
                     flow: origins.first().copied().unwrap_or(flow),
                     entry: None,
                     target: None,
+                    boot: self.boot_of(
+                        self.flows
+                            .flow(origins.first().copied().unwrap_or(flow))
+                            .heading
+                            .from,
+                    ),
                     replayed: false,
                     epoch: 0,
                     troubles: Vec::<Trouble>::new(),

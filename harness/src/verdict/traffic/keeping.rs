@@ -56,6 +56,7 @@ impl Traffic {
             flow: origin.flow,
             entry: origin.entry,
             target,
+            boot: self.boot_of(self.flows.flow(origin.flow).heading.from),
             replayed: registration.replay_until.is_some(),
             epoch: registration.epoch,
             marker,
