@@ -140,7 +140,7 @@ impl Cache {
         let listing = match fs::read_dir(&folder) {
             Ok(listing) => listing,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::read(folder)(error)),
+            Err(error) => return Err(unusable(&folder)(error)),
         };
         let mut keys = Vec::new();
         for item in listing {

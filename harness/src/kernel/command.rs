@@ -42,7 +42,7 @@ pub(crate) async fn run_with(
     let Ok((output, errors, status)) = timeout(within, work).await else {
         return Err(Refusal::ours(
             doing(),
-            format!("still running after {within:?}"),
+            format!("still running after {:.1?}", within),
         ));
     };
     Ok(Ran {

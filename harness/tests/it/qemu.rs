@@ -14,9 +14,8 @@ use crate::home::{HELLO, Home, said};
 /// Speaks QMP on the descriptor that `-chardev socket,id=monitor,fd=N` names, as a QEMU 4.0 would.
 const OLD: &str = r#"#!/bin/bash
 for word; do case $word in socket,id=monitor,fd=*) fd=${word##*=};; esac; done
-echo '{"QMP": {}}' >&$fd
+echo '{"QMP": {"version": {"qemu": {"micro": 1, "minor": 0, "major": 4}, "package": ""}, "capabilities": ["oob"]}}' >&$fd
 read -r line <&$fd; echo '{"return": {}, "id": 1}' >&$fd
-read -r line <&$fd; echo '{"return": {"qemu": {"major": 4, "minor": 0, "micro": 1}}, "id": 2}' >&$fd
 read -r line <&$fd
 "#;
 
