@@ -13,10 +13,6 @@ mod offload;
 pub(crate) mod packet;
 pub(crate) mod port;
 pub(crate) mod probe;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "real receivers are not started yet")
-)]
 pub(crate) mod room;
 pub(crate) mod route;
 pub(crate) mod segment;

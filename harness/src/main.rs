@@ -5,6 +5,7 @@ mod kernel;
 mod lab;
 mod netconsole;
 mod param;
+mod receiver;
 mod report;
 mod run;
 mod scenario;
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     if lastwords_vm::init::is_init() {
         kernel::agent::serve();
+    }
+    if std::env::args().skip(1).eq([receiver::keeper::ARGUMENT]) {
+        receiver::keeper::serve();
     }
     cli::main()
 }

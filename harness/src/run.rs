@@ -5,6 +5,7 @@ pub(crate) mod boot;
 pub(crate) mod brink;
 pub(crate) mod card;
 pub(crate) mod case;
+pub(crate) mod command;
 pub(crate) mod conversation;
 pub(crate) mod error;
 pub(crate) mod evidence;
@@ -21,6 +22,7 @@ mod packing;
 pub(crate) mod pool;
 pub(crate) mod preparation;
 pub(crate) mod privilege;
+pub(crate) mod receivers;
 pub(crate) mod schedule;
 pub(crate) mod silence;
 pub(crate) mod stage;
@@ -33,6 +35,7 @@ pub(crate) mod trouble;
 pub(crate) mod turn;
 pub(crate) mod visit;
 pub(crate) mod wait;
+pub(crate) mod written;
 
 use std::{collections::BTreeMap, future::ready, num::NonZeroU32, time::Instant};
 

@@ -12,6 +12,7 @@ pub(crate) mod mistake;
 pub(crate) mod needs;
 pub(crate) mod node;
 pub(crate) mod place;
+pub(crate) mod program;
 mod read;
 pub(crate) mod route;
 pub(crate) mod schema;
@@ -35,6 +36,7 @@ pub(crate) use mistake::Mistake;
 pub(crate) use needs::{Known, Needs};
 pub(crate) use node::{Interface, Node, NodeIndex, Role};
 pub(crate) use place::Place;
+pub(crate) use program::{Program, ProgramName};
 pub(crate) use route::Route;
 pub(crate) use step::{Action, Step};
 pub(crate) use target::{RemoteMac, Target, Via};
@@ -93,6 +95,17 @@ impl Scenario {
     /// A path in the scenario's file, which starts at that file's folder.
     pub(crate) fn path_of(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Where the expectations at a real receiver look, the wire aside.
+    pub(crate) fn sources(&self, at: NodeIndex) -> BTreeSet<expectation::Source> {
+        let sources = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Expect(expect) if expect.at == at => Some(&expect.source),
+            Action::Absent(absent) if absent.at == at => Some(&absent.source),
+            _ => None,
+        });
+        let sources = sources.filter(|source| **source != expectation::Source::Wire);
+        sources.cloned().collect()
     }
 
     /// The kernel modules that a guest must have: those of steps and needs, and netconsole where there is a target.

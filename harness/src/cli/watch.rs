@@ -17,7 +17,7 @@ use crate::{
     },
     report::Exit,
     run::{case::Setting, memory, schedule},
-    scenario::{Action, Scenario, node::Program},
+    scenario::{Action, Scenario},
     suite::{self, Suite},
     watch::{Looks, Watcher},
 };
@@ -191,10 +191,7 @@ fn named(scenario: &Scenario) -> Vec<PathBuf> {
     let configs = scenario
         .nodes
         .iter()
-        .filter_map(|node| match &node.receiver()?.program {
-            Program::Real { config, .. } => config.as_ref(),
-            Program::Observer => None,
-        });
+        .filter_map(|node| node.program()?.config.as_ref());
     let copied = scenario.steps.iter().flat_map(|step| match &step.action {
         Action::Run(run) => run.files.values().collect(),
         _ => Vec::new(),

@@ -67,7 +67,22 @@ impl Lab {
     }
 }
 
+/// A port that a real receiver does not listen on, so that its program is not disturbed: the kernel takes the frame, and
+/// that it came is all that matters.
+fn closed_port(ports: &[u16]) -> u16 {
+    const DISCARD: u16 = 9;
+    (DISCARD..u16::MAX)
+        .find(|port| !ports.contains(port))
+        .unwrap_or(DISCARD)
+}
+
 fn listening_port(receiver: &Node) -> Result<u16, ProbeError> {
+    if receiver.program().is_some() {
+        let ports = receiver
+            .receiver()
+            .map_or(&[][..], |receiver| &receiver.ports);
+        return Ok(closed_port(ports));
+    }
     let port = receiver
         .receiver()
         .and_then(|receiver| receiver.ports.first());

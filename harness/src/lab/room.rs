@@ -60,6 +60,10 @@ pub(crate) struct Place {
 
 /// Empty folders below `folder` in place of all that daemons write to anyway: what stands in /var/log of the room is in
 /// `FOLDER/var/log`.
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "receivers make a place of their own")
+)]
 pub(crate) fn places_in(folder: &Path) -> io::Result<Vec<Place>> {
     let place = |written: &&str| {
         let ours = folder.join(written.trim_start_matches('/'));
@@ -114,6 +118,10 @@ impl Room {
     }
 
     /// Does `work` in the room, in a thread of its own: paths mean what they mean to the programs, sockets are theirs.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "receivers make a place of their own")
+    )]
     pub(crate) fn enter<T: Send>(
         &self,
         work: impl FnOnce() -> T + Send,

@@ -17,7 +17,7 @@ use crate::{
     netconsole::MacAddress,
     scenario::{
         Interface, Link, Needs, Role,
-        node::{Nic, Program, Receiver, Sender},
+        node::{Nic, Receiver, Sender},
     },
 };
 
@@ -42,7 +42,7 @@ pub(super) fn sender() -> Role {
 
 pub(super) fn receiver() -> Role {
     Role::Receiver(Receiver {
-        program: Program::Observer,
+        program: None,
         ports: vec![6666],
     })
 }

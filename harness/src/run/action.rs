@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use crate::{
-    kernel::{Answer, Refusal, Request, request::ConfigfsChange},
+    kernel::{Refusal, Request, request::ConfigfsChange},
     netconsole::Settings,
     run::{
-        Error,
         stage::Stage,
         targets::plan::mac_of,
         trouble::{Failed, Trouble},
     },
     scenario::{
         Action, NodeIndex, Step, Via,
-        step::{Kmsg, Run, Set},
+        step::{Kmsg, Set},
     },
     verdict::Judge,
 };
@@ -84,6 +83,7 @@ impl Stage<'_> {
             Action::Write(write) => self.write_file(node, write, within).await,
             Action::Reboot => self.reboot(node, within).await,
             Action::PowerOff => self.power_off(node, within).await,
+            Action::Program(change) => self.change_program(node, *change, within).await,
             Action::Expect(_) | Action::Absent(_) => Ok(Ok(())),
         }
     }
@@ -268,49 +268,6 @@ impl Stage<'_> {
             put(attribute, value.clone());
         }
         writes
-    }
-
-    /// Runs a program; a status that is not 0 is a refusal.
-    async fn run_program(
-        &mut self,
-        node: NodeIndex,
-        run: &Run,
-        within: Duration,
-    ) -> Result<Done, Trouble> {
-        // A program may do anything.
-        self.judge.console_level_is_unknown(node);
-        let request = Request::Run {
-            command: run.command.clone(),
-            within: self.in_the_guest(within),
-        };
-        let ran = match self
-            .ask(node, &request, within + Duration::from_secs(5))
-            .await?
-        {
-            Ok(Answer::Ran(ran)) => ran,
-            Ok(other) => return Err(Error::Answer(format!("{other:?}")).into()),
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        self.keep_files(node).await?;
-        let doing = run.command.join(" ");
-        if ran.status != Some(0) {
-            let status = ran
-                .status
-                .map_or("a signal".to_owned(), |status| format!("status {status}"));
-            let said = format!("{}{}", ran.output, ran.errors);
-            let reason = match said.trim() {
-                "" => format!("it ended with {status}"),
-                said => format!("it ended with {status}: {said}"),
-            };
-            return Ok(Err(Refusal::ours(doing, reason)));
-        }
-        match &run.prints {
-            Some(text) if !ran.output.contains(text.as_str()) => Ok(Err(Refusal::ours(
-                doing,
-                format!("it does not print `{text}` but `{}`", ran.output.trim_end()),
-            ))),
-            _ => Ok(Ok(())),
-        }
     }
 
     /// Waits until all frames that the guest has given its cards are here: until QEMU has nothing more to bring, though

@@ -26,7 +26,7 @@ use crate::{
         trouble::{Failed, Trouble},
         turn::Turn,
     },
-    scenario::{Action, NodeIndex, Scenario, Step},
+    scenario::{Action, NodeIndex, Scenario, Step, expectation::Source},
 };
 
 /// What all cases of a run share.
@@ -332,6 +332,7 @@ pub(super) async fn set_up<'scenario>(
     clock: &mut Clock,
 ) -> Result<(), Interrupted<'scenario>> {
     clock.time("prepare", prepare(stage)).await?;
+    clock.time("receivers", stage.set_receivers_up()).await?;
     Ok(clock.time("targets", stage.set_targets_up()).await?)
 }
 
@@ -360,8 +361,14 @@ pub(super) async fn audit<'scenario>(
 /// One step, and whether it fails as it should.
 async fn one(stage: &mut Stage<'_>, step: &Step) -> Result<(), Trouble> {
     match &step.action {
-        Action::Expect(expect) => return stage.expect(step, expect).await,
-        Action::Absent(absent) => return stage.absent(step, absent).await,
+        Action::Expect(expect) if expect.source == Source::Wire => {
+            return stage.expect(step, expect).await;
+        }
+        Action::Expect(expect) => return stage.expect_written(step, expect).await,
+        Action::Absent(absent) if absent.source == Source::Wire => {
+            return stage.absent(step, absent).await;
+        }
+        Action::Absent(absent) => return stage.absent_written(step, absent).await,
         _ => {}
     }
     match (stage.act(step).await?, &step.fails) {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::{
     kernel::{Answer, Refusal, Request},
     lab::Event,
+    receiver::{self, ReceiverError},
     run::{guest::Word, silence::Silence, stage::Stage},
     scenario::NodeIndex,
 };
@@ -17,6 +18,8 @@ use crate::{
 pub(crate) enum Happening {
     Event(Event),
     Word(NodeIndex, Word),
+    /// At a receiver with a program.
+    Receiver(Result<(NodeIndex, receiver::Happening), ReceiverError>),
     Deadline,
 }
 
@@ -145,6 +148,9 @@ impl Stage<'_> {
             tokio::select! {
                 event = self.lab.next() => Happening::Event(event),
                 (node, word) = word => Happening::Word(node, word),
+                happening = Self::next_happening(&mut self.receivers) => {
+                    Happening::Receiver(happening)
+                }
             }
         };
         tokio::select! {
@@ -161,6 +167,11 @@ impl Stage<'_> {
                 self.take(event);
                 self.look_for_deaths().await.map(drop)
             }
+            Happening::Receiver(Ok((node, happening))) => {
+                self.happens(node, happening);
+                Ok(())
+            }
+            Happening::Receiver(Err(error)) => Err(Silence::Receiver(error)),
             Happening::Word(node, Word::Ended(reason)) => self.machine_ended(node, &reason).await,
             Happening::Word(node, Word::Trapped) => self.at_the_brink(node).await,
             Happening::Word(_, Word::Answer(_)) | Happening::Deadline => Ok(()),

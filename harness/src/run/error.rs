@@ -10,6 +10,7 @@ use lastwords_vm::{
 use crate::{
     kernel::Refusal,
     lab::{BuildError, capture::CaptureError, probe::ProbeError},
+    receiver::{ReceiverError, supply::SupplyError},
 };
 
 /// A run, or a case of it, that came to no verdict.
@@ -37,6 +38,12 @@ pub(crate) enum Error {
     Sender(#[source] Refusal),
     #[error("the lab could not be built")]
     Lab(#[from] BuildError),
+    #[error("`{0}` is no real receiver, or has no network")]
+    NoNetwork(String),
+    #[error("a real receiver failed")]
+    Receiver(#[source] ReceiverError),
+    #[error(transparent)]
+    Supply(SupplyError),
     #[error("the end of an expectation cannot be told")]
     Probe(#[source] ProbeError),
     #[error("the recordings could not be written")]

@@ -148,6 +148,19 @@ fn failure_of(
     let scenario = stage.scenario;
     let mut report = match failed {
         Failed::Expectation(unmet) => expectation(scenario, kernel, step, unmet),
+        Failed::Refused(refusal) if step.is_some_and(|step| is_at_a_receiver(scenario, step)) => {
+            failure(
+                scenario,
+                kernel,
+                step,
+                printable(&format!(
+                    "`{}` at {} fails: {}",
+                    start_of(&refusal.doing),
+                    step.map_or("", |step| &scenario.node(step.on).name),
+                    refusal.reason
+                )),
+            )
+        }
         Failed::Refused(refusal) => failure(
             scenario,
             kernel,
@@ -192,6 +205,12 @@ fn failure_of(
     {
         report.place = Some(place(scenario, &target.place));
     }
+    if let Some(program) = stage
+        .receiver
+        .and_then(|node| scenario.node(node).program())
+    {
+        report.place = Some(place(scenario, &program.place));
+    }
     report.facts.extend(
         stage
             .faults
@@ -209,6 +228,12 @@ fn said_of(mut report: FailureReport, said: &[String]) -> FailureReport {
         .map(|line| format!("the machine says `{}`", printable(line)));
     report.facts = facts.collect();
     report
+}
+
+/// Whether a step is done at a receiver, not by the kernel under test.
+fn is_at_a_receiver(scenario: &Scenario, step: &Step) -> bool {
+    let action = matches!(step.action, Action::Program(_) | Action::Run(_));
+    action && scenario.node(step.on).program().is_some()
 }
 
 /// The start of a command, so that what came of it is seen, too.

@@ -6,9 +6,10 @@ use lastwords_vm::{
 };
 
 use crate::{
+    receiver::supply,
     report::Outcome,
     run::{Error, privilege::Privilege, system},
-    scenario::{Action, NodeIndex, Role, Scenario, Via, needs::KernelVersion, node::Program},
+    scenario::{Action, Node, NodeIndex, Scenario, Via, needs::KernelVersion},
 };
 
 /// This program, as scenarios name it: every sender has it.
@@ -76,21 +77,7 @@ fn kernel_cannot(scenario: &Scenario, kernel: &Kernel) -> Result<Option<String>,
         let reason = "netconsole is built into this kernel, so no modprobe gives it a parameter";
         return Ok(Some(reason.to_owned()));
     }
-    Ok(later(scenario))
-}
-
-/// What this program does not do yet.
-fn later(scenario: &Scenario) -> Option<String> {
-    scenario.nodes.iter().find_map(|node| match &node.role {
-        Role::Receiver(receiver) => match &receiver.program {
-            Program::Observer => None,
-            Program::Real { name, .. } => Some(format!(
-                "`{}` receives with `{name}`, which no backend can run yet",
-                node.name
-            )),
-        },
-        Role::Router | Role::Sender(_) => None,
-    })
+    Ok(None)
 }
 
 /// What this machine does not let us make.
@@ -118,6 +105,10 @@ fn machine_lacks(scenario: &Scenario) -> Option<String> {
         return Some(format!(
             "needs program `{program}` for a machine that boots from its own files (install it: `apt-get install {package}`)"
         ));
+    }
+    let mut programs = scenario.nodes.iter().filter_map(Node::program);
+    if let Some(missing) = programs.find_map(supply::missing) {
+        return Some(missing);
     }
     let run = scenario.steps.iter().filter_map(|step| match &step.action {
         Action::Run(run) => Some(run.command.first().into_iter().chain(&run.programs)),

@@ -13,7 +13,7 @@ use crate::{
         guest::{Guest, Plan},
         stage::Stage,
     },
-    scenario::{Link, Node, Scenario, node::Program},
+    scenario::{Link, Node, Scenario},
 };
 
 /// A lab with its guests, in which nothing was done yet.
@@ -85,6 +85,6 @@ fn is_simple(scenario: &Scenario) -> bool {
         node.sender().is_some()
             || node
                 .receiver()
-                .is_some_and(|receiver| receiver.program == Program::Observer)
+                .is_some_and(|receiver| receiver.program.is_none())
     })
 }

@@ -1,10 +1,10 @@
-//! Why a guest that was ready gives no answer.
+//! Why a guest that was ready, or a receiver's keeper, gave no answer.
 
 use std::time::Duration;
 
 use lastwords_vm::{debugger::DebuggerError, qemu::QemuError, qmp::QmpError};
 
-use crate::run::stage::chain;
+use crate::{receiver::ReceiverError, run::stage::chain};
 
 /// Why a guest that was ready gave no answer.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub(crate) enum Silence {
     Untouchable(DebuggerError),
     /// It sent what is no answer.
     Broken(String),
+    /// It is not the guest, but a receiver's keeper that does not answer.
+    Receiver(ReceiverError),
     Interrupted,
 }
 
@@ -36,6 +38,7 @@ impl Silence {
             Self::Unanswered(error) => chain(error),
             Self::Untouchable(error) => chain(error),
             Self::Dead(what) | Self::Broken(what) => what.clone(),
+            Self::Receiver(error) => chain(error),
             Self::Interrupted => "interrupted".to_owned(),
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     },
     lab::{Event, Lab},
     netconsole::{Settings, record::Record},
+    receiver::Receiver,
     run::{
         Error,
         fate::Fates,
@@ -53,6 +54,13 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) printing: BTreeSet<NodeIndex>,
     /// What targets were set to last, also when they are gone.
     pub(crate) settings: BTreeMap<usize, Settings>,
+    pub(crate) receivers: BTreeMap<NodeIndex, Receiver>,
+    /// The receivers whose program runs.
+    pub(crate) running: BTreeSet<NodeIndex>,
+    /// Programs that ended by themselves.
+    pub(crate) ended: Vec<String>,
+    /// The receiver whose program is being started before the first step.
+    pub(crate) receiver: Option<NodeIndex>,
     pub(crate) judge: Judge,
     pub(crate) interrupt: Interrupt,
     /// The clock of all deadlines.
@@ -97,6 +105,10 @@ impl<'scenario> Stage<'scenario> {
             booted: BTreeMap::new(),
             printing: BTreeSet::new(),
             settings: BTreeMap::new(),
+            receivers: BTreeMap::new(),
+            running: BTreeSet::new(),
+            ended: Vec::new(),
+            receiver: None,
             judge: Judge::new(scene),
             interrupt,
             patience: Patience::new(),
@@ -297,6 +309,14 @@ impl<'scenario> Stage<'scenario> {
             self.read_log(sender, AUDIT_WITHIN).await?;
             self.judge.log_is_complete(sender);
         }
+        let receivers: Vec<NodeIndex> = self.receivers.keys().copied().collect();
+        for receiver in receivers {
+            // Its answer comes behind all that has happened there.
+            self.attention(receiver).await?;
+        }
+        if let Some(sentence) = self.ended.first() {
+            return Err(Failed::NotRefused(sentence.clone()).into());
+        }
         let findings = self.judge.audit();
         if findings.is_empty() {
             Ok(())
@@ -308,6 +328,11 @@ impl<'scenario> Stage<'scenario> {
     /// Ends all guests; what could not be ended is told.
     pub(crate) async fn down(self) -> Vec<String> {
         let mut leftovers = Vec::new();
+        for receiver in self.receivers.into_values() {
+            if let Err(error) = receiver.end().await {
+                leftovers.push(format!("a receiver could not be ended: {}", chain(&error)));
+            }
+        }
         for guest in self.guests {
             if let Err(error) = guest.qemu.end().await {
                 leftovers.push(format!("QEMU could not be ended: {error}"));

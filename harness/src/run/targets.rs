@@ -69,7 +69,8 @@ impl Stage<'_> {
 
     async fn end_set_up(&mut self, sender: NodeIndex) -> Result<(), Trouble> {
         let Some(SetUp {
-            behind: (_, text), ..
+            behind: (number, text),
+            ..
         }) = self.set_up.take()
         else {
             return Ok(());
@@ -78,6 +79,24 @@ impl Stage<'_> {
         let request = Request::Batch(vec![printed(text), Request::ReadLog]);
         let answer = self.ask(sender, &request, WITHIN).await??;
         self.log(sender, answer);
+        self.set_up_leaves(sender, number).await
+    }
+
+    /// Where a real receiver is, nothing but the order of what it takes tells the set-up from what follows: waits until
+    /// the marker behind the set-up has left from every target that can send one.
+    async fn set_up_leaves(&mut self, sender: NodeIndex, marker: u64) -> Result<(), Trouble> {
+        if self.receivers.is_empty() {
+            return Ok(());
+        }
+        self.flush(sender).await?;
+        let left = |judge: &Judge| {
+            let states = judge.targets.all_now();
+            let mut sending =
+                states.filter(|(_, state)| state.on == sender && state.enabled && state.carries);
+            sending.all(|(index, _)| judge.traffic.markers(index, marker) > 0)
+        };
+        let deadline = self.now() + ASYNCHRONOUS;
+        self.until(deadline, left).await?;
         Ok(())
     }
 

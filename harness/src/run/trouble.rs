@@ -50,6 +50,7 @@ impl From<Silence> for Trouble {
     fn from(silence: Silence) -> Self {
         match silence {
             Silence::Interrupted => Self::Error(Error::Interrupted),
+            Silence::Receiver(error) => Self::Error(Error::Receiver(error)),
             Silence::Crashed(error) => Self::Error(Error::Machine(error)),
             Silence::Unanswered(error) => Self::Error(Error::Qmp(error)),
             Silence::Untouchable(error) => Self::Error(Error::Debugger(error)),

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long a marker may take, once the kernel has printed it.
-const MARKER_WITHIN: Duration = Duration::from_secs(5);
+pub(crate) const MARKER_WITHIN: Duration = Duration::from_secs(5);
 /// How long the rest of the evidence of a failure is waited for.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a kernel may take to print a marker.
@@ -23,9 +23,9 @@ const PRINT_WITHIN: Duration = Duration::from_secs(10);
 
 /// What was sent so far to end an expectation.
 #[derive(Debug, Clone, Copy, Default)]
-struct Sent {
-    marker: Option<u64>,
-    probe: Option<u64>,
+pub(crate) struct Sent {
+    pub(crate) marker: Option<u64>,
+    pub(crate) probe: Option<u64>,
 }
 
 impl Stage<'_> {
@@ -43,7 +43,10 @@ impl Stage<'_> {
                         Err(silence) => break ending(silence)?,
                     }
                 }
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                Progress::AwaitsMarker
+                | Progress::AwaitsProbe
+                | Progress::AwaitsProgram
+                | Progress::Waiting => {
                     if self.nothing_can_come(expect.at) {
                         break Ending::KernelDied;
                     }
@@ -116,7 +119,10 @@ impl Stage<'_> {
                 Progress::AwaitsProbe if sent.probe.is_none() => {
                     sent.probe = Some(self.send_probe(absent.at)?);
                 }
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => {
+                Progress::AwaitsMarker
+                | Progress::AwaitsProbe
+                | Progress::AwaitsProgram
+                | Progress::Waiting => {
                     if !self.event(deadline).await? {
                         return Ok(Ending::Deadline);
                     }
@@ -126,7 +132,11 @@ impl Stage<'_> {
     }
 
     /// Prints a marker on every sender that matters to `at`, and reads what its log has up to it.
-    async fn send_marker(&mut self, at: NodeIndex, sent: &mut Sent) -> Result<(), Silence> {
+    pub(crate) async fn send_marker(
+        &mut self,
+        at: NodeIndex,
+        sent: &mut Sent,
+    ) -> Result<(), Silence> {
         let (number, text) = self.next_marker();
         sent.marker = Some(number);
         let senders = self.senders_to(at);
@@ -178,7 +188,7 @@ impl Stage<'_> {
     }
 
     /// Puts a probe on the wire of a sender, behind all that it has sent.
-    fn send_probe(&mut self, at: NodeIndex) -> Result<u64, Trouble> {
+    pub(crate) fn send_probe(&mut self, at: NodeIndex) -> Result<u64, Trouble> {
         self.probes += 1;
         let payload = marker::probe(&self.token, self.probes);
         let Some(sender) = self.senders_to(at).first().copied() else {
@@ -189,7 +199,7 @@ impl Stage<'_> {
     }
 
     /// Before a failure is judged: the rest of the evidence, from senders that still answer.
-    async fn gather(
+    pub(crate) async fn gather(
         &mut self,
         at: NodeIndex,
         sent: &mut Sent,
@@ -217,7 +227,7 @@ impl Stage<'_> {
         }
     }
 
-    async fn flush_senders(&mut self, at: NodeIndex) -> Result<(), Trouble> {
+    pub(crate) async fn flush_senders(&mut self, at: NodeIndex) -> Result<(), Trouble> {
         for sender in self.senders_to(at) {
             self.flush(sender).await?;
         }
@@ -239,9 +249,10 @@ impl Stage<'_> {
 }
 
 /// What a silent kernel means for an expectation.
-fn ending(silence: Silence) -> Result<Ending, Trouble> {
+pub(crate) fn ending(silence: Silence) -> Result<Ending, Trouble> {
     match silence {
         Silence::Interrupted => Err(Error::Interrupted.into()),
+        Silence::Receiver(error) => Err(Error::Receiver(error).into()),
         Silence::Crashed(error) => Err(Error::Machine(error).into()),
         Silence::Unanswered(error) => Err(Error::Qmp(error).into()),
         Silence::Untouchable(error) => Err(Error::Debugger(error).into()),

@@ -20,11 +20,20 @@ pub(crate) struct Expect {
     pub(crate) exactly: bool,
     /// Lines that a load replays count, too.
     pub(crate) replay: bool,
-    /// Read this file of a real receiver instead of what it printed.
-    pub(crate) file: Option<PathBuf>,
-    /// Read frames, also at a real receiver.
-    pub(crate) wire: bool,
+    /// What is read.
+    pub(crate) source: Source,
     pub(crate) asked: Asked,
+}
+
+/// Where an expectation looks for lines.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Source {
+    /// The frames that the receiver's links carry.
+    Wire,
+    /// What a real receiver printed.
+    Printed,
+    /// A file of a real receiver, by the path that its program knows.
+    File(PathBuf),
 }
 
 /// What is asked about the messages that carry the expected lines; `None` is not asked.
@@ -75,6 +84,8 @@ pub(crate) struct Absent {
     pub(crate) lines: Lines,
     /// See [`Expect::replay`].
     pub(crate) replay: bool,
+    /// See [`Expect::source`].
+    pub(crate) source: Source,
     /// `for`: how long to listen where the sender's kernel is dead and sends no marker.
     pub(crate) lasting: Option<Duration>,
     /// The node that saw the lines last.

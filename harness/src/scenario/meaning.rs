@@ -15,6 +15,7 @@ mod node;
 mod role;
 mod route;
 mod settings;
+mod source;
 mod step;
 mod subnet;
 mod target;
@@ -51,7 +52,11 @@ pub(crate) fn mean(
         path: path.to_owned(),
         name,
         title: file.title.as_ref()?.value.clone(),
-        nodes: roster.nodes(net.interfaces.into_iter().zip(routes), &targets),
+        nodes: roster.nodes(
+            net.interfaces.into_iter().zip(routes),
+            &targets,
+            mistakes.text,
+        ),
         links: net.links,
         targets,
         needs: file

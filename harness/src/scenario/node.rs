@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use crate::{netconsole::MacAddress, scenario::Route};
+use crate::{
+    netconsole::MacAddress,
+    scenario::{Program, Route},
+};
 
 /// Which of a scenario's nodes is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,25 +48,14 @@ pub(crate) struct Sender {
     pub(crate) sysctl: BTreeMap<String, String>,
 }
 
-/// How a receiver listens.
+/// Who receives, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Receiver {
-    pub(crate) program: Program,
+    /// The real program that receives; none: the observer, which sees whole frames.
+    pub(crate) program: Option<Program>,
     /// The UDP ports that it listens on: those of the file, else the remote ports of the targets that name it as they
     /// are at the start (6666 where there is none).
     pub(crate) ports: Vec<u16>,
-}
-
-/// Who receives.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Program {
-    /// The built-in receiver, which sees whole frames.
-    Observer,
-    /// A real program by its name, with its configuration file as the scenario names it.
-    Real {
-        name: String,
-        config: Option<std::path::PathBuf>,
-    },
 }
 
 /// A QEMU network card that a stock kernel has a driver for.
@@ -121,6 +113,11 @@ impl Node {
         }
     }
 
+    /// The real program that receives, where one does.
+    pub(crate) fn program(&self) -> Option<&Program> {
+        self.receiver()?.program.as_ref()
+    }
+
     /// The receiver's side of the node, where it is one.
     pub(crate) fn receiver(&self) -> Option<&Receiver> {
         match &self.role {
@@ -133,7 +130,7 @@ impl Node {
     pub(crate) fn lives_in_a_namespace(&self) -> bool {
         match &self.role {
             Role::Router => true,
-            Role::Receiver(receiver) => matches!(receiver.program, Program::Real { .. }),
+            Role::Receiver(receiver) => receiver.program.is_some(),
             Role::Sender(_) => false,
         }
     }

@@ -75,6 +75,8 @@ pub(crate) enum Action {
     },
     /// Presses a SysRq key.
     SysRq(char),
+    /// Starts or stops the program of a receiver, which the step is on.
+    Program(ProgramChange),
     Expect(Expect),
     Absent(Absent),
 }
@@ -97,6 +99,7 @@ impl Action {
             | Self::Reboot
             | Self::PowerOff
             | Self::WaitForCarrier { .. }
+            | Self::Program(_)
             | Self::Expect(_)
             | Self::Absent(_) => false,
         }
@@ -122,10 +125,21 @@ impl Action {
             | Self::Oops(_)
             | Self::Panic { .. }
             | Self::SysRq(_)
+            | Self::Program(_)
             | Self::Expect(_)
             | Self::Absent(_) => None,
         }
     }
+}
+
+/// What happens to a receiver's program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProgramChange {
+    Start,
+    /// As a system stops it: by SIGTERM, and by SIGKILL where it does not listen.
+    Stop,
+    Kill,
+    Restart,
 }
 
 /// Writes to /dev/kmsg, one write(2) for each record.

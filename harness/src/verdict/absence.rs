@@ -6,6 +6,7 @@ use crate::{
     verdict::{
         conclusion::{End, shown},
         finding::Kind,
+        journey::Journey,
         judge::{Ending, Judge},
         outcome::{Failure, Passed, Problem},
         stream::Stream,
@@ -71,11 +72,9 @@ pub(crate) fn judge(
         );
     }
     if problems.is_empty() {
-        problems.extend(
-            classes.flat_map(|class| {
-                other_causes(judge, absent, (watch, end), (class, pattern(class)))
-            }),
-        );
+        problems.extend(classes.flat_map(|class| {
+            other_causes(judge, absent, (watch, end), (class, pattern(class)), None)
+        }));
     }
     if problems.is_empty() {
         Ok(Passed::default())
@@ -84,19 +83,22 @@ pub(crate) fn judge(
     }
 }
 
-/// What is wrong if a line died elsewhere, or of something else, than the scenario says.
-fn other_causes(
+/// What is wrong if a line died elsewhere (`lost_later`: behind the wire), or of something else, than the scenario says.
+pub(crate) fn other_causes(
     judge: &Judge,
     absent: &Absent,
     (watch, end): (&Watch, &End),
     (class, shown): (usize, String),
+    lost_later: Option<Journey>,
 ) -> Vec<Problem> {
     let streams: Vec<Option<&Stream>> = match watch.streams.is_empty() {
         true => vec![None],
         false => watch.streams.iter().map(Some).collect(),
     };
     let problem = |stream: Option<&Stream>| {
-        let journey = trace(judge, watch, end, stream, class);
+        let journey = lost_later
+            .clone()
+            .unwrap_or_else(|| trace(judge, watch, end, stream, class));
         let cause = journey
             .cause
             .map_or("an unknown cause".to_owned(), |cause| cause.to_string());
@@ -129,14 +131,14 @@ fn other_causes(
 }
 
 /// What is wrong if the senders' logs do not hold the line as often as it must be absent.
-fn never_printed(
+pub(crate) fn never_printed(
     judge: &Judge,
     watch: &Watch,
     end: &End,
     (class, shown): (usize, String),
 ) -> Option<Problem> {
     let senders = judge.senders(watch);
-    let must = watch.times[class];
+    let must = watch.places.times[class];
     let is = senders
         .iter()
         .map(|sender| printed(judge, watch, end, (*sender, class)))

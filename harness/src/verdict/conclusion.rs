@@ -83,7 +83,7 @@ impl Conclusion<'_> {
         let classes = 0..self.watch.matcher.class_count();
         if self.watch.streams.is_empty() {
             return classes
-                .map(|class| self.missing(None, class, (self.watch.times[class], 0)))
+                .map(|class| self.missing(None, class, (self.watch.places.times[class], 0)))
                 .collect();
         }
         let mut problems = Vec::new();
@@ -196,7 +196,7 @@ impl Conclusion<'_> {
 
     fn disorder(&self) -> Vec<Problem> {
         let wrong = |stream: &Stream| {
-            let (event, class) = stream.disorder(&self.watch.places)?;
+            let (event, class) = stream.disorder(&self.watch.places.rows)?;
             let (early, late) = (self.shown(event.class), self.shown(class));
             let sentence = format!("{early} arrived before {late}{}", self.from(Some(stream)));
             Some(Problem {
@@ -322,7 +322,7 @@ pub(crate) fn shown(pattern: &Pattern) -> String {
     }
 }
 
-fn times(count: u64) -> String {
+pub(crate) fn times(count: u64) -> String {
     if count == 1 {
         "once".to_owned()
     } else {

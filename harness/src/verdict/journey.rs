@@ -39,6 +39,9 @@ pub(crate) enum Cause {
     WrongPort,
     NoRoute,
     Corrupted,
+    NotListening,
+    OtherPeer,
+    ReceiverOverflow,
     KernelDied,
 }
 
@@ -89,6 +92,9 @@ mod tests {
             Cause::WrongPort,
             Cause::NoRoute,
             Cause::Corrupted,
+            Cause::NotListening,
+            Cause::OtherPeer,
+            Cause::ReceiverOverflow,
             Cause::KernelDied
         )]
         cause: Cause,

@@ -1,5 +1,6 @@
 //! The judge: is told what happens, in order, and says what it comes to.
 
+pub(crate) mod desk;
 mod last_words;
 pub(crate) mod waiting;
 
@@ -7,21 +8,24 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
     netconsole::{Record, message::Content},
-    scenario::NodeIndex,
+    scenario::{NodeIndex, expectation::Source},
     verdict::{
         audit,
         console::ConsoleLevels,
         finding::{Finding, Findings},
         log::Log,
         marker::marker_number,
+        reading::Reading,
         scene::{Frame, Scene},
         sighting::Sighting,
         target::{TargetState, Targets},
         traffic::Traffic,
         watch::Watch,
+        written::Written,
     },
 };
 
+pub(crate) use desk::Proof;
 pub(crate) use waiting::{Ending, Progress, Window};
 
 /// Judges one run of one scenario.
@@ -43,8 +47,14 @@ pub(crate) struct Judge {
     /// Of each sender that was booted while it was watched: the marker that its kernel printed at first.
     first_markers: BTreeMap<NodeIndex, u64>,
     pub(crate) console_levels: BTreeMap<NodeIndex, ConsoleLevels>,
-    windows: HashMap<NodeIndex, Window>,
+    /// By receiver and what is read there.
+    windows: HashMap<(NodeIndex, Source), Window>,
     watch: Option<Watch>,
+    /// What programs wrote.
+    desks: HashMap<(NodeIndex, Source), Written>,
+    reading: Option<Reading>,
+    /// The marker that ended the last set-up of targets.
+    set_up: Option<u64>,
     next_marker: u64,
     /// The records that stand for markers, by sender and marker.
     last_words: BTreeMap<(NodeIndex, u64), u64>,
@@ -64,6 +74,9 @@ impl Judge {
             console_levels: BTreeMap::new(),
             windows: HashMap::new(),
             watch: None,
+            desks: HashMap::new(),
+            reading: None,
+            set_up: None,
             next_marker: 1,
             last_words: BTreeMap::new(),
         }
@@ -92,6 +105,7 @@ impl Judge {
     /// replayed. To be told before the frames come.
     pub(crate) fn replay_ends(&mut self, target: usize, marker: u64) {
         self.marker_is_sent(marker);
+        self.set_up = self.set_up.max(Some(marker));
         self.traffic.replay_ends(target, marker);
     }
 

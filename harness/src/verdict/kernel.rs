@@ -13,8 +13,8 @@ use crate::{
     netconsole::{MacAddress, Record, Settings, prefix::Style, print::print},
     scenario::{
         Absent, Expect, Interface, Line, Node, NodeIndex, Order, Pattern, Role,
-        expectation::Asked,
-        node::{Program, Receiver, Sender},
+        expectation::{Asked, Source},
+        node::{Receiver, Sender},
     },
     verdict::{
         Failure, Finding, Frame, Judge, Progress, Scene, TargetState,
@@ -80,7 +80,7 @@ impl Kernel {
         };
         let receiver = || {
             Role::Receiver(Receiver {
-                program: Program::Observer,
+                program: None,
                 ports: vec![6666],
             })
         };
@@ -341,7 +341,10 @@ impl Kernel {
             match self.judge.expect(expect, sent) {
                 Progress::Settled => return self.judge.conclude(expect, sent, Ending::Settled),
                 Progress::AwaitsMarker if sent.is_none() => sent = Some(self.send_marker()),
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => break,
+                Progress::AwaitsMarker
+                | Progress::AwaitsProbe
+                | Progress::AwaitsProgram
+                | Progress::Waiting => break,
             }
         }
         self.judge.log_is_complete(BOX);
@@ -373,7 +376,10 @@ impl Kernel {
                     self.put(frame);
                     probed = Some(1);
                 }
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::Waiting => break,
+                Progress::AwaitsMarker
+                | Progress::AwaitsProbe
+                | Progress::AwaitsProgram
+                | Progress::Waiting => break,
             }
         }
         self.judge
@@ -445,8 +451,7 @@ pub(crate) fn expect(lines: &[&str]) -> Expect {
         order: Order::Given,
         exactly: false,
         replay: false,
-        file: None,
-        wire: false,
+        source: Source::Wire,
         asked: Asked::default(),
     }
 }
@@ -457,6 +462,7 @@ pub(crate) fn absent(lines: &[&str]) -> Absent {
         target: None,
         lines: lines.iter().map(|text| line(text)).collect(),
         replay: false,
+        source: Source::Wire,
         lasting: None,
         lost: None,
         because: None,

@@ -113,6 +113,11 @@ impl Matcher {
         classes
     }
 
+    /// The classes that a line of text holds, in the order in which they stand in it; each once.
+    pub(crate) fn find_in(&self, text: &[u8]) -> Vec<usize> {
+        self.text.find(text)
+    }
+
     /// Whether a text holds the class, whatever else it holds.
     pub(crate) fn holds(&self, class: usize, text: &[u8]) -> bool {
         self.text.find(text).contains(&class)

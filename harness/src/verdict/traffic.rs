@@ -16,6 +16,7 @@ use crate::{
         finding::{Finding, Findings, Kind},
         flow::{Flows, looks_like_netconsole},
         marker::probe_number,
+        reception::Rejection,
         scene::{Frame, Scene},
         sighting::Sighting,
         target::Targets,
@@ -131,12 +132,13 @@ impl Traffic {
     }
 
     fn take_probe(&mut self, flow: usize, probe: u64) {
-        let accepted = self
-            .flows
-            .flow(flow)
-            .receptions
-            .iter()
-            .filter(|reception| reception.rejection.is_none());
+        let accepted = self.flows.flow(flow).receptions.iter().filter(|reception| {
+            // At a real receiver no probe disturbs the port that its program listens on.
+            matches!(
+                reception.rejection,
+                None | Some(Rejection::WrongPort { .. })
+            )
+        });
         self.probes
             .extend(accepted.map(|reception| (reception.at, probe)));
     }

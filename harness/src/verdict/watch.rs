@@ -18,15 +18,38 @@ pub(crate) struct Watch {
     only: Option<usize>,
     replay: bool,
     pub(crate) matcher: Matcher,
-    /// By class: how often it must come per target.
-    pub(crate) times: Vec<u64>,
-    /// The order of the lines: a class and how often it comes in a row.
-    pub(crate) places: Vec<(usize, u64)>,
+    pub(crate) places: Places,
     pub(crate) streams: Vec<Stream>,
     /// What came from others than the streams' targets.
     pub(crate) strangers: Vec<usize>,
     /// How many of the receiver's arrivals were looked at.
     seen: usize,
+}
+
+/// How often lines must come, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// By class: how often it must come per target.
+    pub(crate) times: Vec<u64>,
+    /// A class and how often it comes in a row.
+    pub(crate) rows: Vec<(usize, u64)>,
+}
+
+impl Places {
+    pub(crate) fn new(lines: &Lines, matcher: &Matcher) -> Self {
+        let mut times = vec![0; matcher.class_count()];
+        let mut rows: Vec<(usize, u64)> = Vec::new();
+        for (index, line) in lines.iter().enumerate() {
+            let class = matcher.class(index);
+            let count = u64::from(NonZeroU32::get(line.times));
+            times[class] += count;
+            match rows.last_mut() {
+                Some((last, times)) if *last == class => *times += count,
+                Some(_) | None => rows.push((class, count)),
+            }
+        }
+        Self { times, rows }
+    }
 }
 
 impl Watch {
@@ -39,24 +62,12 @@ impl Watch {
         from: usize,
     ) -> Self {
         let matcher = Matcher::new(lines);
-        let mut times = vec![0; matcher.class_count()];
-        let mut places: Vec<(usize, u64)> = Vec::new();
-        for (index, line) in lines.iter().enumerate() {
-            let class = matcher.class(index);
-            let count = u64::from(NonZeroU32::get(line.times));
-            times[class] += count;
-            match places.last_mut() {
-                Some((last, times)) if *last == class => *times += count,
-                Some(_) | None => places.push((class, count)),
-            }
-        }
         Self {
             at,
             only,
             replay,
+            places: Places::new(lines, &matcher),
             matcher,
-            times,
-            places,
             streams: Vec::new(),
             strangers: Vec::new(),
             seen: from,
@@ -149,7 +160,8 @@ impl Watch {
     /// By class: how often it must have come, and how often it did.
     pub(crate) fn counts(&self, stream: &Stream) -> impl Iterator<Item = (u64, u64)> {
         let copies = stream.copies;
-        self.times
+        self.places
+            .times
             .iter()
             .map(move |times| times * copies)
             .zip(stream.counts.clone())

@@ -112,7 +112,7 @@ fn check(krate: &str, wrong: impl Fn(&Source, &str) -> bool) {
 
 /// The crate's modules that each of them may use: `main → cli → run → { lab, kernel, receiver, report } → pure`.
 const DIRECTION: &[(&str, &[&str])] = &[
-    ("main", &["cli", "kernel"]),
+    ("main", &["cli", "kernel", "receiver"]),
     (
         "cli",
         &[
@@ -133,12 +133,14 @@ const DIRECTION: &[(&str, &[&str])] = &[
         &[
             "lab",
             "kernel",
+            "receiver",
             "report",
             "scenario",
             "netconsole",
             "verdict",
         ],
     ),
+    ("receiver", &["lab", "kernel", "scenario"]),
     ("lab", &["scenario", "netconsole", "verdict"]),
     ("kernel", &["param", "scenario", "netconsole", "verdict"]),
     ("report", &["scenario", "netconsole", "verdict"]),

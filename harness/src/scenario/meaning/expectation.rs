@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::scenario::{
     Absent, Action, Expect, Lines, NodeIndex, Order, cause,
-    expectation::Asked,
+    expectation::{Asked, Source},
     meaning::{
         asked::{asked, check_headers},
         lines::{Common, long, short},
+        source::{self, Reading, check_lines},
         step::{Script, times},
         target::Aim,
         value,
@@ -34,9 +35,13 @@ pub(crate) fn expect(
                 .roster
                 .choose(("at", None), RoleWord::Receiver, expect.span, mistakes);
             check_that_something_can_arrive(script, at, expect.span, mistakes);
+            let source = source::usual(script, at);
+            if let Some(lines) = &lines {
+                check_lines(&source, lines, expect.span, mistakes);
+            }
             let expect = lines
                 .zip(at)
-                .map(|(lines, at)| Action::Expect(Expect::plain(at, lines)));
+                .map(|(lines, at)| Action::Expect(Expect::plain(at, lines, source)));
             (expect, None)
         }
         Either::Other(written) => {
@@ -68,7 +73,15 @@ fn long_expect(
         check_that_something_can_arrive(script, at, expect.span, mistakes);
     }
     check_headers(script, written, (at, target.flatten()), mistakes);
-    check_file(script, written, at, mistakes);
+    let reading = Reading {
+        keys: written,
+        file: written.file.as_ref(),
+        wire: written.wire.as_ref(),
+    };
+    let source = source::source(script, &reading, at, mistakes);
+    if let Some(lines) = &lines {
+        check_lines(&source, lines, expect.span, mistakes);
+    }
     let asked = asked(script, written, (at, target.flatten()), mistakes);
     Some(Expect {
         at: at?,
@@ -76,8 +89,7 @@ fn long_expect(
         order: value(written.order.as_ref()).unwrap_or_default(),
         exactly: value(written.exactly.as_ref()).unwrap_or(false),
         replay: value(written.replay.as_ref()).unwrap_or(false),
-        file: value(written.file.as_ref()).map(Into::into),
-        wire: value(written.wire.as_ref()).unwrap_or(false),
+        source,
         lines: lines?,
         asked: asked?,
     })
@@ -115,6 +127,18 @@ pub(crate) fn absent(
     let death = death(script, written, mistakes);
     let lasting = written.lasting.as_ref().map(|wait| wait.value.0);
     let replay = value(written.replay.as_ref()).unwrap_or(false);
+    let reading = Reading {
+        keys: written,
+        file: written.file.as_ref(),
+        wire: written.wire.as_ref(),
+    };
+    let source = match &absent.value {
+        Either::One(_) => source::usual(script, at),
+        Either::Other(_) => source::source(script, &reading, at, mistakes),
+    };
+    if let Some(lines) = &lines {
+        check_lines(&source, lines, absent.span, mistakes);
+    }
     let action = (|| {
         let (lost, because) = death?;
         Some(Absent {
@@ -122,6 +146,7 @@ pub(crate) fn absent(
             target: target?,
             lines: lines?,
             replay,
+            source,
             lasting,
             lost,
             because,
@@ -229,35 +254,9 @@ fn check_that_something_can_arrive(
     }
 }
 
-fn check_file(
-    script: &Script<'_, '_>,
-    expect: &written::expectation::Expect,
-    at: Option<NodeIndex>,
-    mistakes: &mut Mistakes<'_>,
-) {
-    let Some((file, at)) = expect.file.as_ref().zip(at) else {
-        return;
-    };
-    let observer = script
-        .roster
-        .member(at)
-        .written
-        .is_none_or(|node| node.program.is_none());
-    if observer {
-        let mistake = Mistake::at(
-            file.span,
-            format!(
-                "`{}` is the observer, which writes no file",
-                script.roster.name(at)
-            ),
-        );
-        mistakes.add(mistake.help("give the receiver a `program`, or leave `file` out"));
-    }
-}
-
 impl Expect {
     /// Only lines, nothing asked about them.
-    fn plain(at: NodeIndex, lines: Lines) -> Self {
+    fn plain(at: NodeIndex, lines: Lines, source: Source) -> Self {
         Self {
             at,
             target: None,
@@ -265,8 +264,7 @@ impl Expect {
             order: Order::default(),
             exactly: false,
             replay: false,
-            file: None,
-            wire: false,
+            source,
             asked: Asked::default(),
         }
     }

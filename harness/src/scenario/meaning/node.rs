@@ -51,6 +51,12 @@ impl<'f> Roster<'f> {
         &self.members[index.0]
     }
 
+    /// Whether a real program receives there.
+    pub(crate) fn has_program(&self, index: NodeIndex) -> bool {
+        let written = self.member(index).written;
+        written.is_some_and(|node| node.program.is_some())
+    }
+
     pub(crate) fn name(&self, index: NodeIndex) -> &str {
         &self.member(index).name.value
     }
@@ -150,12 +156,13 @@ impl<'f> Roster<'f> {
         &self,
         networks: impl Iterator<Item = (Vec<Interface>, Vec<Route>)>,
         targets: &[Target],
+        text: &str,
     ) -> Vec<Node> {
         let members = self.members().zip(networks);
         members
             .map(|((index, member), (interfaces, routes))| Node {
                 name: member.name.value.clone(),
-                role: member.meant(index, targets),
+                role: member.meant(index, targets, text),
                 interfaces,
                 routes,
             })

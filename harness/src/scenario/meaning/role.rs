@@ -3,10 +3,10 @@
 use crate::{
     netconsole::Settings,
     scenario::{
-        NodeIndex, Role, Target,
+        NodeIndex, Pattern, Place, Program, Role, Target,
         meaning::{check_name, value},
         mistake::{Mistake, Mistakes},
-        node::{Program, Receiver, Sender},
+        node::{Receiver, Sender},
         read::{Either, scalar::Number, table::Keyed, word::Word},
         tree::At,
         written::{self, node::RoleWord},
@@ -16,7 +16,11 @@ use crate::{
 /// The keys of nodes that only senders have.
 const SENDERS_KEYS: [&str; 5] = ["nic", "cpus", "memory", "cmdline", "sysctl"];
 /// The keys of nodes that only receivers have.
-const RECEIVERS_KEYS: [&str; 3] = ["program", "config", "port"];
+const RECEIVERS_KEYS: [&str; 7] = [
+    "program", "config", "append", "command", "start", "fails", "port",
+];
+/// The keys of receivers that are about their program.
+const PROGRAMS_KEYS: [&str; 5] = ["config", "append", "command", "start", "fails"];
 
 /// A node of the file.
 pub(crate) struct Member<'f> {
@@ -55,18 +59,15 @@ impl<'f> Member<'f> {
             let title = format!("`{key}` is a {owner}'s, `{name}` is a {role}");
             mistakes.add(Mistake::at(span, title));
         }
-        if let (Some(config), None, RoleWord::Receiver) = (&node.config, &node.program, role) {
-            mistakes.add(
-                Mistake::at(config.span, "`config` is there for a `program`")
-                    .help("name the program, or leave `config` out"),
-            );
+        if role == RoleWord::Receiver {
+            check_program(node, mistakes);
         }
     }
 
-    pub(crate) fn meant(&self, index: NodeIndex, targets: &[Target]) -> Role {
+    pub(crate) fn meant(&self, index: NodeIndex, targets: &[Target], text: &str) -> Role {
         match self.role {
             Some(RoleWord::Sender) | None => Role::Sender(self.sender()),
-            Some(RoleWord::Receiver) => Role::Receiver(self.receiver(index, targets)),
+            Some(RoleWord::Receiver) => Role::Receiver(self.receiver(index, targets, text)),
             Some(RoleWord::Router) => Role::Router,
         }
     }
@@ -93,17 +94,9 @@ impl<'f> Member<'f> {
         }
     }
 
-    fn receiver(&self, index: NodeIndex, targets: &[Target]) -> Receiver {
+    fn receiver(&self, index: NodeIndex, targets: &[Target], text: &str) -> Receiver {
         let node = self.written;
-        let program = match node.and_then(|node| value(node.program.as_ref())) {
-            None => Program::Observer,
-            Some(name) => Program::Real {
-                name,
-                config: node
-                    .and_then(|node| value(node.config.as_ref()))
-                    .map(Into::into),
-            },
-        };
+        let program = node.and_then(|node| program(node, text));
         let written = node.and_then(|node| node.port.as_ref());
         let ports =
             written.map(|ports| ports.value.0.iter().map(|port| port.value.get()).collect());
@@ -111,6 +104,63 @@ impl<'f> Member<'f> {
             program,
             ports: ports.unwrap_or_else(|| remote_ports(index, targets)),
         }
+    }
+}
+
+fn program(node: &written::node::Node, text: &str) -> Option<Program> {
+    let name = node.program.as_ref()?;
+    let fails = match node.fails.as_ref().map(|fails| &fails.value) {
+        None | Some(Either::One(false)) => None,
+        Some(Either::One(true)) => Some(None),
+        Some(Either::Other(piece)) => Some(Some(Pattern::Literal(piece.clone()))),
+    };
+    Some(Program {
+        name: name.value,
+        config: value(node.config.as_ref()).map(Into::into),
+        append: value(node.append.as_ref()),
+        command: value(node.command.as_ref()),
+        start: value(node.start.as_ref()).unwrap_or(true),
+        fails,
+        place: Place::of(text, name.span),
+    })
+}
+
+/// Notes what does not go together with the program, or is there without one.
+fn check_program(node: &written::node::Node, mistakes: &mut Mistakes<'_>) {
+    let Some(program) = &node.program else {
+        for key in PROGRAMS_KEYS {
+            if let Some(span) = node.place(key) {
+                mistakes.add(
+                    Mistake::at(span, format!("`{key}` is there for a `program`"))
+                        .help(format!("name the program, or leave `{key}` out")),
+                );
+            }
+        }
+        return;
+    };
+    if program.value.configuration().is_none() {
+        for key in ["config", "append"] {
+            if let Some(span) = node.place(key) {
+                let title = format!("{} has no configuration file", program.value.name());
+                mistakes.add(
+                    Mistake::at(span, title)
+                        .help("what it is to do stands on its command line, `command`"),
+                );
+            }
+        }
+    }
+    let empty = |key: &&At<String>| key.value.trim().is_empty();
+    if let Some(command) = node.command.as_ref().filter(empty) {
+        mistakes.add(Mistake::at(command.span, "the command is empty"));
+    }
+    if let Some(Either::Other(piece)) = node.fails.as_ref().map(|fails| &fails.value)
+        && piece.is_empty()
+        && let Some(span) = node.place("fails")
+    {
+        mistakes.add(
+            Mistake::at(span, "an empty text is in all that a program prints")
+                .help("write a piece of what it must print, or `true`"),
+        );
     }
 }
 

@@ -7,12 +7,15 @@ use crate::scenario::{
     meaning::{action, expectation, link::Net, node::Roster, settings::failure, target::Aims},
     mistake::{Mistake, Mistakes},
     read::scalar::Number,
+    step::ProgramChange,
     tree::{At, Span},
     written::{self, File, node::RoleWord},
 };
 
 /// How long a step may take that says nothing.
 const WITHIN: Duration = Duration::from_secs(10);
+/// A daemon may have much to read before it listens.
+const WITHIN_START: Duration = Duration::from_secs(30);
 /// A module may probe hardware, in emulation at that.
 const WITHIN_LOAD: Duration = Duration::from_secs(20);
 /// A kernel that is made to suffer is taken hold of from outside, and speaks at length.
@@ -81,6 +84,7 @@ impl<'a, 'f> Script<'a, 'f> {
         let default = match &deed.action {
             _ if written.load.is_some() => WITHIN_LOAD,
             _ if goes_down => WITHIN_DOWN,
+            _ if program_change(written).is_some() => WITHIN_START,
             Some(action) if action.is_ordeal() => within_ordeal(action),
             Some(_) | None => WITHIN,
         };
@@ -105,6 +109,15 @@ impl<'a, 'f> Script<'a, 'f> {
             refuse_beside_expectations(written, mistakes);
             return Some(NodeIndex(0));
         }
+        if let Some((name, _)) = program_change(written) {
+            return self.receiver(name, written.on.as_ref(), mistakes);
+        }
+        if let (Some(_), Some(on)) = (&written.run, &written.on)
+            && let Some(index) = self.roster.named(&on.value)
+            && self.roster.has_program(index)
+        {
+            return Some(index);
+        }
         let made = written.make.as_ref().or(written.remove.as_ref());
         match (&written.set, made, &written.on) {
             (Some(set), _, None) => self.sender_of(set, mistakes),
@@ -114,6 +127,33 @@ impl<'a, 'f> Script<'a, 'f> {
                     .choose(("on", on.as_ref()), RoleWord::Sender, step.span, mistakes)
             }
         }
+    }
+
+    /// The receiver whose program is started or stopped.
+    fn receiver(
+        &self,
+        name: &At<String>,
+        on: Option<&At<String>>,
+        mistakes: &mut Mistakes<'_>,
+    ) -> Option<NodeIndex> {
+        if let Some(on) = on {
+            mistakes.add(
+                Mistake::at(on.span, "`on` is for what a sender does")
+                    .help("the step names its receiver already"),
+            );
+        }
+        let key = ("the step", Some(name));
+        let index = self
+            .roster
+            .choose(key, RoleWord::Receiver, name.span, mistakes)?;
+        if !self.roster.has_program(index) {
+            let title = format!("`{}` has no program", name.value);
+            mistakes.add(
+                Mistake::at(name.span, title)
+                    .help("give the receiver a `program`; the observer always listens"),
+            );
+        }
+        Some(index)
     }
 
     fn deed(
@@ -201,6 +241,9 @@ impl<'a, 'f> Script<'a, 'f> {
                 return Some((key.span, action::only_true(key, mistakes).then_some(action)));
             }
         }
+        if let Some((name, change)) = program_change(step) {
+            return Some((name.span, Some(Action::Program(change))));
+        }
         let carrier = step.wait_for_carrier.as_ref()?;
         Some((carrier.span, self.wait_for_carrier(carrier, on, mistakes)))
     }
@@ -213,6 +256,19 @@ fn within_ordeal(action: &Action) -> Duration {
         _ => None,
     };
     WITHIN_ORDEAL + 10 * Duration::from_secs(seconds.unwrap_or(0))
+}
+
+/// What a step does with a receiver's program, and whose.
+fn program_change(step: &written::step::Step) -> Option<(&At<String>, ProgramChange)> {
+    let changes = [
+        (&step.start, ProgramChange::Start),
+        (&step.stop, ProgramChange::Stop),
+        (&step.kill, ProgramChange::Kill),
+        (&step.restart, ProgramChange::Restart),
+    ];
+    changes
+        .into_iter()
+        .find_map(|(name, change)| Some((name.as_ref()?, change)))
 }
 
 /// An expectation is about a receiver, and fails by itself.

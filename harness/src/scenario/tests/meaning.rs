@@ -7,9 +7,10 @@ use rstest::rstest;
 use crate::{
     netconsole::MacAddress,
     scenario::{
-        Absent, Action, Expect, NodeIndex, Order, Pattern, RemoteMac, Role, Scenario, Via,
-        expectation::Release,
-        node::{Nic, Program},
+        Absent, Action, Expect, NodeIndex, Order, Pattern, ProgramName, RemoteMac, Role, Scenario,
+        Via,
+        expectation::{Release, Source},
+        node::Nic,
         step::{Failure, Kmsg, LinkChange},
         target::Setting,
         tests::scenarios,
@@ -104,7 +105,7 @@ fn without_nodes_links_and_targets_there_is_one_of_each() {
     let receiver = scenario.node(NodeIndex(1)).receiver().unwrap();
     assert_eq!(
         (&receiver.program, receiver.ports.as_slice()),
-        (&Program::Observer, [6666].as_slice())
+        (&None, [6666].as_slice())
     );
     assert_eq!(
         scenario.node(NodeIndex(0)).interfaces[0].mac.to_string(),
@@ -182,13 +183,9 @@ fn a_sender_is_made_of_what_its_node_says() {
     let Role::Receiver(receiver) = &scenario.nodes[1].role else {
         panic!()
     };
-    assert_eq!(
-        receiver.program,
-        Program::Real {
-            name: "netcat".to_owned(),
-            config: None
-        }
-    );
+    let program = receiver.program.as_ref().unwrap();
+    assert_eq!(program.name, ProgramName::Netcat);
+    assert!(program.start && program.config.is_none() && program.command.is_none());
     assert_eq!(receiver.ports, [514, 6666]);
 }
 
@@ -398,7 +395,7 @@ fn expect_asks_only_for_what_it_says() {
         (expect.at, expect.target, expect.order),
         (NodeIndex(1), None, Order::Given)
     );
-    assert!(!expect.exactly && !expect.replay && !expect.wire && expect.file.is_none());
+    assert!(!expect.exactly && !expect.replay && expect.source == Source::Wire);
     assert_eq!(expect.asked, crate::scenario::expectation::Asked::default());
 }
 
@@ -410,7 +407,9 @@ fn expect_asks_for_all_that_it_says() {
         release = false, source-port = 6665, source = \"172.16.0.1\", destination-mac = \"receiver\" }",
     );
     assert_eq!((expect.target, expect.order), (Some(0), Order::Any));
-    assert!(expect.exactly && expect.replay && expect.wire && expect.lines[0].raw);
+    assert!(
+        expect.exactly && expect.replay && expect.source == Source::Wire && expect.lines[0].raw
+    );
     let asked = expect.asked;
     assert_eq!(
         (asked.level, asked.facility, asked.contiguous),
@@ -434,7 +433,7 @@ fn expect_asks_for_all_that_it_says() {
 fn a_node_as_destination_is_its_interface_on_the_senders_link() {
     let text = include_str!("../../../tests/data/scenarios/gateway-mac.toml").replace(
         "file = \"/var/log/10.1.0.1/netconsole.log\"",
-        "destination-mac = \"gw\"",
+        "wire = true, destination-mac = \"gw\"",
     );
     let scenario = scenario(&text);
     let Action::Expect(expect) = &scenario.steps[4].action else {

@@ -107,6 +107,10 @@ table! {
         "because" because: String,
         /// Whether lines that a load replays count.
         "replay" replay: bool,
+        /// The file of a real receiver that is read, as the program sees it.
+        "file" file: String,
+        /// Whether frames are read, also at a real receiver.
+        "wire" wire: bool,
         /// How long it may take; 10 s without it.
         "within" within: Wait,
     }

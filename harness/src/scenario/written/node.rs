@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use crate::{
     netconsole::MacAddress,
     scenario::{
+        ProgramName,
         node::Nic,
         read::{
             Either, Entries, Many, Map,
@@ -41,9 +42,17 @@ table! {
         /// Values below /proc/sys of a sender, written before its targets are set up.
         "sysctl" sysctl: Map<Either<String, Number<0, { u32::MAX }>>>,
         /// A real program that receives, in place of the observer.
-        "program" program: String,
-        /// The configuration file of `program`, from the scenario file's folder.
+        "program" program: ProgramName,
+        /// The configuration file of `program`, from the scenario file's folder; without it, its package's.
         "config" config: String,
+        /// What is appended to the configuration of `program`.
+        "append" append: String,
+        /// The line for the shell that starts `program`, in place of the usual one.
+        "command" command: String,
+        /// Whether `program` is started before the targets are set up; it is without it.
+        "start" start: bool,
+        /// Whether `program` must fail to start: `true`, or a literal piece of what it prints then.
+        "fails" fails: Either<bool, String>,
         /// The UDP ports on which a receiver listens; without it, those of the targets aimed at it.
         "port" port: Many<Port>,
     }
@@ -91,6 +100,19 @@ impl Word for RoleWord {
         ("sender", Self::Sender),
         ("receiver", Self::Receiver),
         ("router", Self::Router),
+    ];
+}
+
+impl Word for ProgramName {
+    const WHAT: &'static str = "program that receives";
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("netcat", Self::Netcat),
+        ("netcat-openbsd", Self::NetcatOpenbsd),
+        ("netcat-traditional", Self::NetcatTraditional),
+        ("socat", Self::Socat),
+        ("syslog-ng", Self::SyslogNg),
+        ("rsyslog", Self::Rsyslog),
+        ("netconsd", Self::Netconsd),
     ];
 }
 

@@ -61,6 +61,14 @@ table! {
         "hang" hang: Hang,
         /// Sends a non-maskable interrupt, as a management controller's button does.
         "nmi" nmi: Yes,
+        /// Starts the program of this receiver.
+        "start" start: String,
+        /// Stops the program of this receiver, as a system does.
+        "stop" stop: String,
+        /// Kills the program of this receiver.
+        "kill" kill: String,
+        /// Stops the program of this receiver and starts it again.
+        "restart" restart: String,
         /// Lines that must arrive.
         "expect" expect: Either<Short, Expect>,
         /// Lines that were printed and must not arrive.

@@ -1,7 +1,7 @@
 //! Follows expectations until they can be judged.
 
 use crate::{
-    scenario::{Absent, Expect, NodeIndex},
+    scenario::{Absent, Expect, NodeIndex, expectation::Source},
     verdict::{
         absence, conclusion,
         judge::Judge,
@@ -33,6 +33,8 @@ pub(crate) enum Progress {
     AwaitsMarker,
     /// The marker's frame has passed: the probe is to be put on the wire behind it, and then awaited.
     AwaitsProbe,
+    /// The probe has come through to a real receiver's card: it is its program's turn, to pass the marker on or to rest.
+    AwaitsProgram,
     /// Nothing that comes could change the verdict.
     Settled,
 }
@@ -51,17 +53,21 @@ pub(crate) enum Ending {
 impl Judge {
     /// How far an expectation is. `marker` is the one that was sent for it, once that was done.
     pub(crate) fn expect(&mut self, expect: &Expect, marker: Option<u64>) -> Progress {
-        self.watch(expect.at, marker, |scene, targets, window| {
-            let mut watch = Watch::new(
-                expect.at,
-                expect.target,
-                expect.replay,
-                &expect.lines,
-                window.arrivals,
-            );
-            watch.choose_streams(scene, targets);
-            watch
-        });
+        self.watch(
+            (expect.at, &expect.source),
+            marker,
+            |scene, targets, window| {
+                let mut watch = Watch::new(
+                    expect.at,
+                    expect.target,
+                    expect.replay,
+                    &expect.lines,
+                    window.arrivals,
+                );
+                watch.choose_streams(scene, targets);
+                watch
+            },
+        );
         let Some(watch) = &self.watch else {
             return Progress::Waiting;
         };
@@ -99,7 +105,7 @@ impl Judge {
             self.traffic.flush(&self.scene, &mut self.targets);
         }
         self.expect(expect, marker);
-        let window = self.window(expect.at);
+        let window = self.window(expect.at, &expect.source);
         let Some(watch) = self.watch.take() else {
             return Ok(Passed::default());
         };
@@ -119,8 +125,21 @@ impl Judge {
                 in_time,
             },
         );
-        self.windows.insert(expect.at, next);
+        self.windows
+            .insert((expect.at, expect.source.clone()), next);
         verdict
+    }
+
+    /// Whether the marker's frame was seen of every target that can send one to a receiver.
+    pub(crate) fn marker_is_out(&self, marker: u64) -> bool {
+        let watch = self.watch.as_ref();
+        watch.is_some_and(|watch| self.is_on_the_wire(watch, marker))
+    }
+
+    /// How many targets an expectation is about.
+    pub(crate) fn watched_targets(&self) -> usize {
+        let streams = self.watch.iter().flat_map(|watch| &watch.streams);
+        streams.map(|stream| stream.targets.len()).sum()
     }
 
     /// How far an absence is. `marker` and `probe` are those that were sent for it, once that was done.
@@ -130,21 +149,25 @@ impl Judge {
         marker: Option<u64>,
         probe: Option<u64>,
     ) -> Progress {
-        self.watch(absent.at, marker, |scene, targets, window| {
-            let mut watch = Watch::new(
-                absent.at,
-                absent.target,
-                absent.replay,
-                &absent.lines,
-                window.arrivals,
-            );
-            watch.choose_streams(scene, targets);
-            watch
-        });
+        self.watch(
+            (absent.at, &absent.source),
+            marker,
+            |scene, targets, window| {
+                let mut watch = Watch::new(
+                    absent.at,
+                    absent.target,
+                    absent.replay,
+                    &absent.lines,
+                    window.arrivals,
+                );
+                watch.choose_streams(scene, targets);
+                watch
+            },
+        );
         let Some(watch) = &self.watch else {
             return Progress::Waiting;
         };
-        if !absence::arrived(self, watch).is_empty() {
+        if absent.source == Source::Wire && !absence::arrived(self, watch).is_empty() {
             return Progress::Settled;
         }
         let Some(marker) = marker else {
@@ -170,43 +193,50 @@ impl Judge {
             self.traffic.flush(&self.scene, &mut self.targets);
         }
         let progress = self.absent(absent, marker, probe);
-        let window = self.window(absent.at);
-        let Some(watch) = self.watch.take() else {
+        let (Some(watch), end) = self.end_absent(absent, marker, ending) else {
             return Ok(Passed::default());
         };
-        absence::judge(
-            self,
-            absent,
-            &watch,
-            &conclusion::End {
-                window,
-                marker,
-                ending,
-                in_time: None,
-            },
-            progress == Progress::Settled,
-        )
+        absence::judge(self, absent, &watch, &end, progress == Progress::Settled)
+    }
+
+    /// What an absence has seen, and how it came to its end.
+    pub(super) fn end_absent(
+        &mut self,
+        absent: &Absent,
+        marker: Option<u64>,
+        ending: Ending,
+    ) -> (Option<Watch>, conclusion::End) {
+        let end = conclusion::End {
+            window: self.window(absent.at, &absent.source),
+            marker,
+            ending,
+            in_time: None,
+        };
+        (self.watch.take(), end)
     }
 
     /// Looks at what arrived, with the watch that is there or a new one.
     fn watch(
         &mut self,
-        at: NodeIndex,
+        (at, source): (NodeIndex, &Source),
         marker: Option<u64>,
         begin: impl FnOnce(&Scene, &Targets, Window) -> Watch,
     ) {
         if let Some(marker) = marker {
             self.marker_is_sent(marker);
         }
-        let window = self.window(at);
+        let window = self.window(at, source);
         let watch = self
             .watch
             .get_or_insert_with(|| begin(&self.scene, &self.targets, window));
         watch.advance(&self.traffic, marker);
     }
 
-    fn window(&self, at: NodeIndex) -> Window {
-        self.windows.get(&at).copied().unwrap_or_default()
+    pub(super) fn window(&self, at: NodeIndex, source: &Source) -> Window {
+        self.windows
+            .get(&(at, source.clone()))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Whether the marker's record was read from the log of every sender that matters.
