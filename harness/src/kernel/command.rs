@@ -40,9 +40,9 @@ pub(crate) async fn run_with(
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     let work = async { tokio::join!(read(output), read(errors), child.wait()) };
     let Ok((output, errors, status)) = timeout(within, work).await else {
-        return Err(Refusal::ours(
+        return Err(Refusal::too_late(
             doing(),
-            format!("still running after {:.1?}", within),
+            format!("still running after {within:?}"),
         ));
     };
     Ok(Ran {

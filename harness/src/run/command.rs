@@ -32,6 +32,11 @@ impl Stage<'_> {
         {
             Ok(Answer::Ran(ran)) => ran,
             Ok(other) => return Err(Error::Answer(format!("{other:?}")).into()),
+            // In the scenario's time: the guest was given more of its own.
+            Err(refusal) if refusal.late => {
+                let reason = format!("still running after {within:?}");
+                return Ok(Err(Refusal::too_late(refusal.doing, reason)));
+            }
             Err(refusal) => return Ok(Err(refusal)),
         };
         self.keep_files(node).await?;

@@ -48,7 +48,7 @@ expect = {{ lines = ["never"], within = "2s" }}
     "the machine ended"
 )]
 #[case::that_resets_itself("echo b > /proc/sysrq-trigger", "20s", "the machine ended")]
-#[case::that_hangs("sleep 1000", "2s", "still running after ")]
+#[case::that_hangs("sleep 1000", "2s", "still running after 2s")]
 #[case::whose_program_fails("exit 7", "5s", "it ended with status 7")]
 #[case::that_writes_to_the_channel(
     "echo garbage > /dev/ttyS0; sleep 100",
