@@ -89,7 +89,7 @@ title = "Of things that are not here"
 needs = { kernel = ">=99", module = "no_such_module", program = "no-such-program" }
 [nodes]
 sender = { role = "sender" }
-receiver = { role = "receiver", program = "netconsd", config = "no/such/file.conf" }
+receiver = { role = "receiver", program = "syslog-ng", config = "no/such/file.conf" }
 [[steps]]
 run = { command = ["no-such-command"], programs = ["no-such-program"], files = { "/x" = "no-such-file" } }
 [[steps]]
