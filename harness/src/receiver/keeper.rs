@@ -164,7 +164,7 @@ impl Keeper {
                 Answer::Done
             }
             Order::Sockets => Answer::Sockets(sockets()?),
-            Order::Rest { within } => Answer::Rests(rest::rests(within).await),
+            Order::Rest => Answer::Rest(rest::rest().await),
         })
     }
 

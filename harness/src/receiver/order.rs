@@ -48,8 +48,8 @@ pub(crate) enum Order {
     Follow { file: u32, path: PathBuf },
     /// Tells who listens.
     Sockets,
-    /// Waits until nothing waits in any UDP socket and everybody sleeps.
-    Rest { within: Duration },
+    /// Waits until nothing waits in any UDP socket and everybody sleeps, if that is soon.
+    Rest,
 }
 
 /// What came of an order.
@@ -62,7 +62,18 @@ pub(crate) enum Answer {
     Refused(String),
     Ran(crate::kernel::request::Ran),
     Sockets(Vec<Socket>),
-    Rests(bool),
+    Rest(Rest),
+}
+
+/// What a receiver still has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Rest {
+    /// Something waits in a socket.
+    Behind,
+    /// Nothing waits in any socket, but somebody does not sleep.
+    Read,
+    /// Nothing waits in any socket, and everybody sleeps.
+    Asleep,
 }
 
 /// What a keeper tells.

@@ -116,6 +116,11 @@ impl Stage<'_> {
         }
         match self.next(None, deadline).await? {
             Happening::Deadline => Ok(false),
+            happening @ Happening::Receiver(_) => {
+                self.take_happening(happening).await?;
+                // A program that writes without end would keep the deadline from being seen.
+                Ok(!self.patience.has_passed(deadline))
+            }
             happening => {
                 self.take_happening(happening).await?;
                 Ok(true)

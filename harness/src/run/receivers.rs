@@ -3,13 +3,14 @@
 use std::{path::Path, time::Duration};
 
 use futures_util::future::select_all;
+use tokio::time::Instant;
 
 use crate::{
     kernel::Refusal,
     lab::room::Room,
     receiver::{
         Happening, Receiver, ReceiverError,
-        order::{Answer, Ended, Order},
+        order::{Answer, Ended, Order, Rest},
         supply,
     },
     run::{
@@ -23,7 +24,7 @@ use crate::{
 
 /// How long a program may take to start before the first step.
 const START_WITHIN: Duration = Duration::from_secs(60);
-/// How long a program may take to come to rest.
+/// How long a look at a program may take.
 const REST_WITHIN: Duration = Duration::from_secs(5);
 
 /// The nodes with a program, in their order.
@@ -204,12 +205,28 @@ impl<'scenario> Stage<'scenario> {
         }
     }
 
-    /// Whether a receiver's program comes to rest: nothing waits for it, and it sleeps.
-    pub(crate) async fn rests(&mut self, node: NodeIndex) -> Result<bool, Trouble> {
-        let within = REST_WITHIN;
-        match self.order(node, &Order::Rest { within }, within).await? {
-            Answer::Rests(rests) => Ok(rests),
-            other => Err(wrong(&other)),
+    /// Whether a receiver's program comes to rest until `deadline`: nothing waits for it, and it sleeps.
+    pub(crate) async fn rests(
+        &mut self,
+        node: NodeIndex,
+        deadline: Instant,
+    ) -> Result<bool, Trouble> {
+        Ok(self.rest(node, deadline).await? == Rest::Asleep)
+    }
+
+    /// What a receiver's program has still to do, once it rests or `deadline` has passed.
+    pub(crate) async fn rest(
+        &mut self,
+        node: NodeIndex,
+        deadline: Instant,
+    ) -> Result<Rest, Trouble> {
+        loop {
+            match self.order(node, &Order::Rest, REST_WITHIN).await? {
+                Answer::Rest(Rest::Asleep) => return Ok(Rest::Asleep),
+                Answer::Rest(rest) if self.patience.has_passed(deadline) => return Ok(rest),
+                Answer::Rest(_) => {}
+                other => return Err(wrong(&other)),
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl Stage<'_> {
     }
 
     /// Where a real receiver is, nothing but the order of what it takes tells the set-up from what follows: waits until
-    /// the marker behind the set-up has left from every target that can send one.
+    /// the marker behind the set-up has left from every target that can send one, and programs wrote what they write of it.
     async fn set_up_leaves(&mut self, sender: NodeIndex, marker: u64) -> Result<(), Trouble> {
         if self.receivers.is_empty() {
             return Ok(());
@@ -97,7 +97,7 @@ impl Stage<'_> {
         };
         let deadline = self.now() + ASYNCHRONOUS;
         self.until(deadline, left).await?;
-        Ok(())
+        self.set_up_is_written().await
     }
 
     /// What a target sends from now on belongs to its set-up.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    receiver::order::Rest,
     run::{
         silence::Silence,
         stage::Stage,
@@ -10,11 +11,13 @@ use crate::{
         wait::{MARKER_WITHIN, Sent, ending},
     },
     scenario::{Absent, Expect, NodeIndex, Step},
-    verdict::{Ending, Progress, Proof},
+    verdict::{Ending, Judge, Progress, Proof},
 };
 
 /// How long a marker may take from the wire through a program, before it is thought that the program keeps it to itself.
 const THROUGH_WITHIN: Duration = Duration::from_secs(2);
+/// How long it takes through one that writes at once.
+const AT_ONCE: Duration = Duration::from_millis(200);
 
 impl Stage<'_> {
     /// Waits until a program wrote what `expect` expects, and judges it.
@@ -24,42 +27,7 @@ impl Stage<'_> {
         expect: &Expect,
     ) -> Result<(), Trouble> {
         let mut sent = Sent::default();
-        let (mut deadline, mut through) = (self.now() + step.within, None);
-        let mut proof = Proof::None;
-        let ending = loop {
-            self.drain();
-            match self.judge.expect_written(expect, sent.marker) {
-                Progress::Settled => break Ending::Settled,
-                Progress::AwaitsMarker if sent.marker.is_none() => {
-                    match self.send_last_marker(expect.at, &mut sent).await {
-                        Ok(()) => deadline = deadline.max(self.now() + MARKER_WITHIN),
-                        Err(silence) => break ending(silence)?,
-                    }
-                    through = Some(self.now() + THROUGH_WITHIN);
-                }
-                Progress::Waiting if !self.event(deadline).await? => break Ending::Deadline,
-                Progress::Waiting => {}
-                Progress::AwaitsMarker | Progress::AwaitsProbe | Progress::AwaitsProgram => {
-                    if self
-                        .event(through.unwrap_or(deadline).min(deadline))
-                        .await?
-                    {
-                        continue;
-                    }
-                    let is_out = sent
-                        .marker
-                        .is_some_and(|marker| self.judge.marker_is_out(marker));
-                    if is_out && through.is_some() && self.rests(expect.at).await? {
-                        proof = Proof::Over;
-                        break Ending::Settled;
-                    }
-                    if self.now() >= deadline {
-                        break Ending::Deadline;
-                    }
-                    through = None;
-                }
-            }
-        };
+        let (ending, proof) = self.await_written(step, expect, &mut sent).await?;
         let ending = self.gather(expect.at, &mut sent, ending).await?;
         let attention = self.attention(expect.at).await?;
         let verdict = self
@@ -72,6 +40,53 @@ impl Stage<'_> {
                 Ok(())
             }
             Err(failure) => Err(Failed::Expectation(failure).into()),
+        }
+    }
+
+    /// Waits until a program wrote all that it should, and the marker behind it, or until no marker can be awaited.
+    async fn await_written(
+        &mut self,
+        step: &Step,
+        expect: &Expect,
+        sent: &mut Sent,
+    ) -> Result<(Ending, Proof), Trouble> {
+        let (mut deadline, mut look) = (self.now() + step.within, None);
+        loop {
+            self.drain();
+            let progress = self.judge.expect_written(expect, sent.marker);
+            match (progress, sent.marker) {
+                (Progress::Settled, _) => return Ok((Ending::Settled, Proof::None)),
+                (Progress::Waiting, _) => {
+                    if !self.event(deadline).await? {
+                        return Ok((Ending::Deadline, Proof::None));
+                    }
+                }
+                (_, None) => {
+                    if let Err(silence) = self.send_last_marker(expect.at, sent).await {
+                        return Ok((ending(silence)?, Proof::None));
+                    }
+                    deadline = deadline.max(self.now() + MARKER_WITHIN);
+                    look = Some(self.now() + THROUGH_WITHIN);
+                }
+                (_, Some(marker)) => {
+                    let next = look.unwrap_or(deadline).min(deadline);
+                    if self.event(next).await? {
+                        continue;
+                    }
+                    let is_out = self.judge.marker_is_out(marker);
+                    let rest = self.rest(expect.at, next).await?;
+                    let is_over = self.now() >= deadline;
+                    // One that never sleeps has had all the time that a marker has.
+                    let enough = if is_over { Rest::Read } else { Rest::Asleep };
+                    if is_out && rest >= enough {
+                        return Ok((Ending::Settled, Proof::Over));
+                    }
+                    if is_over {
+                        return Ok((Ending::Deadline, Proof::None));
+                    }
+                    look = Some(self.now() + THROUGH_WITHIN);
+                }
+            }
         }
     }
 
@@ -141,7 +156,7 @@ impl Stage<'_> {
                     asked = true;
                     let attention = self.attention(absent.at).await?;
                     let heard = self.judge.is_heard(absent.at, &attention);
-                    if !heard && self.rests(absent.at).await? {
+                    if !heard && self.rests(absent.at, deadline).await? {
                         return Ok((Ending::Settled, Proof::Over));
                     }
                 }
@@ -150,7 +165,8 @@ impl Stage<'_> {
                 | Progress::AwaitsProgram
                 | Progress::Waiting => {
                     if !self.event(deadline).await? {
-                        let rests = asked && self.rests(absent.at).await?;
+                        let grace = self.now() + MARKER_WITHIN;
+                        let rests = asked && self.rests(absent.at, grace).await?;
                         let proof = if rests { Proof::Over } else { Proof::None };
                         return Ok((Ending::Deadline, proof));
                     }
@@ -159,13 +175,38 @@ impl Stage<'_> {
         }
     }
 
+    /// Waits until what programs write of a set-up is over: until the marker behind it has come through to all that is
+    /// read of a program, or the program rests. What they write from then on belongs to no set-up.
+    pub(crate) async fn set_up_is_written(&mut self) -> Result<(), Trouble> {
+        let nodes: Vec<NodeIndex> = self.running.iter().copied().collect();
+        for node in nodes {
+            let sources = self.scenario.sources(node);
+            let shown = |judge: &Judge| {
+                let mut sources = sources.iter();
+                sources.all(|source| judge.shows_set_up(node, source))
+            };
+            let deadline = self.now() + AT_ONCE;
+            if sources.is_empty() || self.until(deadline, shown).await? {
+                continue;
+            }
+            // Where it does not come to the card at all, there is nothing to wait for.
+            let deadline = self.now() + AT_ONCE;
+            self.until(deadline, |judge| judge.has_set_up(node)).await?;
+            let deadline = self.now() + MARKER_WITHIN;
+            self.rests(node, deadline).await?;
+            self.drain();
+            self.judge.set_up_is_written(node, sources.into_iter());
+        }
+        Ok(())
+    }
+
     /// Sends a marker behind all that any target has sent: where there are several, their messages meet only at the
     /// receiver, so that a first marker must be out from all before the last one is printed.
     async fn send_last_marker(&mut self, at: NodeIndex, sent: &mut Sent) -> Result<(), Silence> {
         if self.judge.watched_targets() > 1 {
             let mut first = Sent::default();
             self.send_marker(at, &mut first).await?;
-            let out = |judge: &crate::verdict::Judge| {
+            let out = |judge: &Judge| {
                 first
                     .marker
                     .is_none_or(|marker| judge.marker_is_out(marker))

@@ -65,6 +65,13 @@ impl Reading {
         }
     }
 
+    /// Reads for lines of which none may be there.
+    pub(crate) fn none_of(lines: &Lines) -> Self {
+        let mut reading = Self::new(lines);
+        reading.places.times.fill(0);
+        reading
+    }
+
     /// Looks at what was written behind line `from`.
     pub(crate) fn advance(&mut self, written: &Written, from: usize) {
         if from != self.from {
@@ -80,6 +87,32 @@ impl Reading {
         if !written.line(self.next).is_empty() {
             look(&mut self.stream, &self.matcher, written, self.next);
         }
+    }
+
+    /// Takes up to `most` lines for a marker's, of those that are too many and that `may_be` one's; the last are likeliest.
+    pub(crate) fn leave_out(&mut self, most: usize, may_be: impl Fn(usize) -> bool) {
+        for class in 0..self.matcher.class_count() {
+            let excess = self.stream.counts[class].saturating_sub(self.places.times[class]);
+            let mut left = most.min(usize::try_from(excess).unwrap_or(usize::MAX));
+            let mut leaves = |event: &Event| {
+                let is_one = left > 0 && event.class == class && may_be(event.sighting);
+                left -= usize::from(is_one);
+                is_one
+            };
+            let events = self.stream.events.iter().rev();
+            let kept: Vec<Event> = events.filter(|event| !leaves(event)).copied().collect();
+            self.stream.counts[class] -= (self.stream.events.len() - kept.len()) as u64;
+            self.stream.events = kept.into_iter().rev().collect();
+        }
+        let mut left = most;
+        let mut leaves = |line: &usize| {
+            let is_one = left > 0 && may_be(*line);
+            left -= usize::from(is_one);
+            is_one
+        };
+        let others = self.stream.others.iter().rev();
+        let kept: Vec<usize> = others.filter(|line| !leaves(line)).copied().collect();
+        self.stream.others = kept.into_iter().rev().collect();
     }
 
     /// By class: how often it must be there, and how often it is.
@@ -119,5 +152,54 @@ pub(crate) fn shown(source: &Source, name: &str) -> String {
         Source::Wire => format!("the wire to {name}"),
         Source::Printed => format!("what the program of {name} printed"),
         Source::File(path) => format!("`{}` of {name}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::scenario::{Line, Pattern};
+
+    fn reading(texts: &[&str], begin: fn(&Lines) -> Reading) -> Reading {
+        let line = Line {
+            pattern: Pattern::Literal("spoke".to_owned()),
+            times: std::num::NonZeroU32::MIN,
+            raw: false,
+        };
+        let mut written = Written::new("ab12");
+        texts.iter().for_each(|text| written.gain(text.as_bytes()));
+        let mut reading = begin(&vec![line]);
+        reading.advance(&written, 0);
+        reading
+    }
+
+    /// Of three lines two are too many, or all, where none is expected; which may be a marker's, each case says.
+    #[rstest]
+    #[case::none_came(0, &[0, 1, 2], &[0, 1, 2])]
+    #[case::one_came(1, &[0, 1, 2], &[0, 1])]
+    #[case::more_came_than_are_too_many(9, &[0, 1, 2], &[0])]
+    #[case::the_last_tells_of_a_message(1, &[0, 1], &[0, 2])]
+    #[case::all_tell_of_messages(9, &[], &[0, 1, 2])]
+    fn what_may_be_a_markers_is_left_out(
+        #[case] markers: usize,
+        #[case] may_be: &[usize],
+        #[case] left: &[usize],
+    ) {
+        let mut reading = reading(&["spoke\nspoke\nspoke\n"], Reading::new);
+        reading.leave_out(markers, |line| may_be.contains(&line));
+        let events = reading.stream.events.iter();
+        let lines: Vec<usize> = events.map(|event| event.sighting).collect();
+        assert_eq!(lines, left);
+        assert_eq!(reading.stream.counts, [left.len() as u64]);
+    }
+
+    #[test]
+    fn where_none_may_be_a_markers_line_is_none() {
+        let mut reading = reading(&["spoke\nother\n"], Reading::none_of);
+        reading.leave_out(1, |_| true);
+        assert!(reading.stream.events.is_empty());
+        assert!(reading.stream.others.is_empty());
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Written {
     ends: Vec<(usize, usize)>,
     /// Whole lines that hold a marker, and its number.
     markers: Vec<(usize, u64)>,
+    /// Markers that were over without having come through, and the first line that was written behind each.
+    cuts: Vec<(usize, u64)>,
     marker: Regex,
 }
 
@@ -23,6 +25,7 @@ impl Written {
             bytes: Vec::new(),
             ends: Vec::new(),
             markers: Vec::new(),
+            cuts: Vec::new(),
             marker: Regex::new(&marker).expect("a token has nothing but letters and digits"),
         }
     }
@@ -92,15 +95,31 @@ impl Written {
         self.markers.iter().any(|(_, marker)| *marker == number)
     }
 
+    /// Whether any marker has ever come through.
+    pub(crate) fn has_markers(&self) -> bool {
+        !self.markers.is_empty()
+    }
+
+    /// A marker is over, and has not come through: what is there stands before it, and what comes stands behind it and
+    /// continues no line.
+    pub(crate) fn cut(&mut self, number: u64) {
+        self.begin_anew();
+        self.cuts.push((self.ends.len(), number));
+    }
+
     /// The first line behind the last marker whose number is not above `number`.
     pub(crate) fn behind(&self, number: Option<u64>) -> usize {
         let Some(number) = number else {
             return 0;
         };
-        let before = self.markers.iter().rev();
+        let markers = self
+            .markers
+            .iter()
+            .map(|(line, marker)| (line + 1, *marker));
+        let before = markers.chain(self.cuts.iter().copied());
         before
             .filter(|(_, marker)| *marker <= number)
-            .map(|(line, _)| line + 1)
+            .map(|(line, _)| line)
             .max()
             .unwrap_or(0)
     }
@@ -170,5 +189,17 @@ mod tests {
         assert_eq!(written.behind(Some(1)), 1);
         assert_eq!(written.behind(Some(2)), 1);
         assert_eq!(written.behind(Some(9)), 3);
+    }
+
+    #[test]
+    fn a_window_begins_behind_a_cut_where_no_marker_came_through() {
+        let mut written = written(&["a\nb"]);
+        written.cut(2);
+        written.gain(b"c\n");
+        assert_eq!(written.behind(Some(1)), 0);
+        assert_eq!(written.behind(Some(2)), 2);
+        assert_eq!(written.line(2), b"c");
+        written.gain(b"lastwords-marker ab12 2\n");
+        assert_eq!(written.behind(Some(2)), 4, "it came after all");
     }
 }

@@ -2,32 +2,39 @@
 
 use std::{fs, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::receiver::socket::sockets;
+use crate::receiver::{order::Rest, socket::sockets};
 
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How many looks in a row must find it so.
 const LOOKS: u32 = 4;
+/// After how many looks it is told how it stands: who asks again has the deadline.
+const MOST_LOOKS: u32 = 20;
 
-/// Waits until all rests; whether it did in time.
-pub(crate) async fn rests(within: Duration) -> bool {
-    let deadline = Instant::now() + within;
+/// Waits until all rests, or long enough to be asked again; how it stands, by the last looks.
+pub(crate) async fn rest() -> Rest {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut found = 0;
-    while found < LOOKS {
-        if timeout_at(deadline, looks.tick()).await.is_err() {
-            return false;
-        }
-        found = if nothing_waits() && all_sleep() {
-            found + 1
+    let (mut asleep, mut read) = (0, 0);
+    for _ in 0..MOST_LOOKS {
+        looks.tick().await;
+        read = if nothing_waits() { read + 1 } else { 0 };
+        asleep = if read > 0 && all_sleep() {
+            asleep + 1
         } else {
             0
         };
+        if asleep >= LOOKS {
+            return Rest::Asleep;
+        }
     }
-    true
+    if read >= LOOKS {
+        Rest::Read
+    } else {
+        Rest::Behind
+    }
 }
 
 fn nothing_waits() -> bool {

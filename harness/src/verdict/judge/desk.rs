@@ -1,12 +1,15 @@
 //! Follows expectations that read what a program wrote.
 
+use memchr::memmem;
+
 use crate::{
-    scenario::{Absent, Expect, Lines, NodeIndex, expectation::Source},
+    scenario::{Absent, Expect, NodeIndex, expectation::Source},
     verdict::{
         judge::{Ending, Judge, Progress},
         outcome::{Failure, Passed},
         reading::{Attention, Reading},
         shortfall::{self, Desk},
+        sighting::Sighting,
         written::Written,
     },
 };
@@ -42,7 +45,9 @@ impl Judge {
     pub(crate) fn expect_written(&mut self, expect: &Expect, marker: Option<u64>) -> Progress {
         // What the wire has seen explains what is missing.
         self.expect(expect, marker);
-        self.read(expect.at, &expect.source, &expect.lines, expect.replay);
+        let place = (expect.at, &expect.source);
+        self.read(place, expect.replay, || Reading::new(&expect.lines));
+        self.leave_out_markers(place, expect.exactly);
         let Some(reading) = &self.reading else {
             return Progress::Waiting;
         };
@@ -51,7 +56,7 @@ impl Judge {
             Progress::Settled
         } else if !reading.is_complete() {
             Progress::Waiting
-        } else if self.came_through(expect.at, &expect.source, marker) {
+        } else if self.came_through(place, marker) {
             Progress::Settled
         } else {
             Progress::AwaitsMarker
@@ -72,11 +77,15 @@ impl Judge {
         let Some(reading) = reading else {
             return Ok(Passed::default());
         };
-        let came = proof == Proof::Over
-            || ending == Ending::KernelDied
-            || self.came_through(expect.at, &expect.source, marker);
-        let desk = self.desk(&reading, (expect.at, &expect.source), attention);
-        shortfall::of_expect(&desk, expect, on_the_wire.err().as_ref(), came)
+        let place = (expect.at, &expect.source);
+        let came = self.came_through(place, marker);
+        let over = came || proof == Proof::Over || ending == Ending::KernelDied;
+        let desk = self.desk(&reading, place, attention);
+        let verdict = shortfall::of_expect(&desk, expect, on_the_wire.err().as_ref(), over);
+        if let Some(marker) = marker.filter(|_| !came) {
+            self.written(expect.at, &expect.source).cut(marker);
+        }
+        verdict
     }
 
     /// How far an absence is at what a program wrote. `marker` is the last one that was sent for it.
@@ -87,11 +96,11 @@ impl Judge {
         probe: Option<u64>,
     ) -> Progress {
         let progress = self.absent(absent, marker, probe);
-        self.read(absent.at, &absent.source, &absent.lines, absent.replay);
+        let place = (absent.at, &absent.source);
+        self.read(place, absent.replay, || Reading::none_of(&absent.lines));
+        self.leave_out_markers(place, false);
         let arrived = |reading: &Reading| !reading.stream.events.is_empty();
-        if self.reading.as_ref().is_some_and(arrived)
-            || self.came_through(absent.at, &absent.source, marker)
-        {
+        if self.reading.as_ref().is_some_and(arrived) || self.came_through(place, marker) {
             return Progress::Settled;
         }
         match progress {
@@ -125,28 +134,98 @@ impl Judge {
         let (Some(reading), Some(watch)) = (reading, watch) else {
             return Ok(Passed::default());
         };
-        let came = proof == Proof::Over || self.came_through(absent.at, &absent.source, ends.0);
+        let came = proof == Proof::Over || self.came_through((absent.at, &absent.source), ends.0);
         let desk = self.desk(&reading, (absent.at, &absent.source), attention);
         shortfall::of_absent(&desk, absent, (&watch, &end), came)
     }
 
+    /// A set-up is over, and so are all lines of it: where its marker has not come through, what is written from now on
+    /// stands behind it. `sources` are what is read of the program at `at`.
+    pub(crate) fn set_up_is_written(
+        &mut self,
+        at: NodeIndex,
+        sources: impl Iterator<Item = Source>,
+    ) {
+        let Some(marker) = self.set_up else {
+            return;
+        };
+        for source in sources {
+            if !self.came_through((at, &source), Some(marker)) {
+                self.written(at, &source).cut(marker);
+            }
+        }
+    }
+
+    /// Whether the marker behind the last set-up has come through to `source`; also where there was none.
+    pub(crate) fn shows_set_up(&self, at: NodeIndex, source: &Source) -> bool {
+        self.set_up.is_none() || self.came_through((at, source), self.set_up)
+    }
+
+    /// Whether the marker behind the last set-up has come to a receiver's card.
+    pub(crate) fn has_set_up(&self, at: NodeIndex) -> bool {
+        let arrivals = self.traffic.arrivals(at).iter().rev();
+        let mut markers = arrivals.filter_map(|number| self.traffic.sightings[*number].marker);
+        markers.any(|marker| Some(marker) == self.set_up)
+    }
+
     /// Whether a marker has come through a program.
-    fn came_through(&self, at: NodeIndex, source: &Source, marker: Option<u64>) -> bool {
+    fn came_through(&self, (at, source): (NodeIndex, &Source), marker: Option<u64>) -> bool {
         let written = self.desks.get(&(at, source.clone()));
         written.is_some_and(|written| marker.is_some_and(|marker| written.has_marker(marker)))
     }
 
-    fn read(&mut self, at: NodeIndex, source: &Source, lines: &Lines, replay: bool) {
+    /// The marker behind which a window begins.
+    fn floor(&self, (at, source): (NodeIndex, &Source), replay: bool) -> Option<u64> {
         let before = self.window(at, source).marker;
-        let floor = if replay {
+        if replay {
             before
         } else {
             before.max(self.set_up)
-        };
-        let reading = self.reading.get_or_insert_with(|| Reading::new(lines));
+        }
+    }
+
+    fn read(
+        &mut self,
+        (at, source): (NodeIndex, &Source),
+        replay: bool,
+        begin: impl FnOnce() -> Reading,
+    ) {
+        let floor = self.floor((at, source), replay);
+        let reading = self.reading.get_or_insert_with(begin);
         if let Some(written) = self.desks.get(&(at, source.clone())) {
             reading.advance(written, written.behind(floor));
         }
+    }
+
+    /// Where a program writes no marker as it is: what it makes of one may be a line like another's. As many lines as
+    /// markers came are not counted, if nothing of any message is in them.
+    fn leave_out_markers(&mut self, (at, source): (NodeIndex, &Source), exactly: bool) {
+        let floor = self.floor((at, source), false);
+        let (desks, reading) = (&self.desks, &mut self.reading);
+        let (Some(written), Some(reading)) = (desks.get(&(at, source.clone())), reading) else {
+            return;
+        };
+        if written.has_markers() || !(exactly || reading.is_exceeded()) {
+            return;
+        }
+        let arrivals = self.traffic.arrivals(at).iter();
+        let since = arrivals.skip(
+            self.windows
+                .get(&(at, source.clone()))
+                .map_or(0, |window| window.arrivals),
+        );
+        let (markers, messages): (Vec<&Sighting>, Vec<&Sighting>) = since
+            .map(|number| &self.traffic.sightings[*number])
+            .partition(|sighting| sighting.marker.is_some());
+        let markers = markers.iter().filter(|sighting| sighting.marker > floor);
+        let tells_of = |line: &[u8], sighting: &Sighting| {
+            let mut texts = sighting.message.text.split(|byte| *byte == b'\n');
+            texts.any(|text| !text.is_empty() && memmem::find(line, text).is_some())
+        };
+        reading.leave_out(markers.count(), |number| {
+            let line = written.line(number);
+            !messages.iter().any(|message| tells_of(line, message))
+        });
     }
 
     fn desk<'judge>(

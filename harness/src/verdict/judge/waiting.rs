@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Window {
     /// Index into the receiver's arrivals.
-    arrivals: usize,
+    pub(super) arrivals: usize,
     /// Index into all sightings.
     pub(crate) sightings: usize,
     /// The marker that ended the expectation before; none at the start.
