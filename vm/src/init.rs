@@ -57,6 +57,10 @@ pub fn prepare() -> io::Result<Port> {
         ("tmpfs", "/tmp"),
     ] {
         std::fs::create_dir_all(folder)?;
+        if kind == "tmpfs" && std::fs::read_dir(folder)?.next().is_some() {
+            // Something was packed there, which a mount would hide.
+            continue;
+        }
         match mount(
             Some(kind),
             folder,

@@ -28,6 +28,24 @@ run = { command = ["sh", "-c", "/opt/script"], programs = ["sh", "cat"], files =
     home.run(["run", "deep/er/files.toml"]).code(0);
 }
 
+/// PID 1 mounts file systems of its own there.
+#[rstest]
+#[case::tmp("/tmp/deep/piece.txt")]
+#[case::run("/run/piece.txt")]
+fn files_are_found_where_they_were_put(#[case] place: &str) {
+    let home = Home::shared();
+    fs::write(home.work().join("piece.txt"), "found").unwrap();
+    let text = format!(
+        r#"
+title = "A file below a mount"
+targets = []
+[[steps]]
+run = {{ command = ["cat", "{place}"], files = {{ "{place}" = "piece.txt" }}, prints = "found" }}
+"#
+    );
+    home.play(&text, &[]).code(0);
+}
+
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let home = Home::shared();
