@@ -1,6 +1,6 @@
 //! A guest's way from nothing to its first answer, and what its console said where it did not get there.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{fs, io, os::fd::OwnedFd, sync::OnceLock, time::Duration};
 
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 use crate::{
     channel::ChannelError,
     initramfs::Initramfs,
-    machine::{Machine, Memory},
+    machine::{Accelerator, Machine, Memory, Processor},
     patience::{Late, Patience},
     qemu::{Qemu, QemuError, Start},
 };
@@ -17,6 +17,9 @@ use crate::{
 const WATCHED_WITHIN: Duration = Duration::from_secs(60);
 /// Words for a kernel whose console is to be seen, from its first line on.
 const CONSOLE: &str = "earlyprintk=ttyS0 console=ttyS0 loglevel=7";
+
+/// What suits the QEMU of this machine, once one has said its version.
+static PROCESSOR: OnceLock<Processor> = OnceLock::new();
 
 /// What a guest is booted with.
 #[derive(Debug, Clone, Copy)]
@@ -44,16 +47,7 @@ impl Boot<'_> {
         cards: Vec<OwnedFd>,
     ) -> Result<(Qemu, Value), QemuError> {
         let deadline = Instant::now() + self.within;
-        let initramfs = self.initramfs.finish()?;
-        let start = Start {
-            memory,
-            initramfs: Some(&initramfs),
-            cards,
-            state: None,
-            orders: &[],
-            within: self.within,
-        };
-        let mut qemu = Qemu::start(self.machine, start).await?;
+        let mut qemu = self.started(self.machine, memory, cards).await?;
         let mut patience = Patience::with(qemu.id());
         let first_answer = self.first_answer(&mut qemu);
         let why = match patience.until(deadline, first_answer).await {
@@ -72,6 +66,46 @@ impl Boot<'_> {
         Err(QemuError::NotUp { why, console })
     }
 
+    /// Starts a machine that boots.
+    ///
+    /// How old QEMU is, it says itself once it runs: where that calls for another processor it is started again, once.
+    async fn started(
+        &self,
+        machine: &Machine,
+        memory: &Memory,
+        cards: Vec<OwnedFd>,
+    ) -> Result<Qemu, QemuError> {
+        let initramfs = self.initramfs.finish()?;
+        let start = |cards, processor| Start {
+            memory,
+            initramfs: Some(&initramfs),
+            cards,
+            state: None,
+            orders: &[],
+            processor,
+            within: self.within,
+        };
+        if let Some(&processor) = PROCESSOR.get() {
+            return Qemu::start(machine, start(cards, processor)).await;
+        }
+        let copies: io::Result<_> = cards.iter().map(OwnedFd::try_clone).collect();
+        let copies = copies.map_err(no_sockets)?;
+        let qemu = Qemu::start(machine, start(copies, Processor::Whole)).await?;
+        let processor = *PROCESSOR.get_or_init(|| Processor::for_version(qemu.qmp.version));
+        if processor == qemu.processor || machine.accelerator == Accelerator::Kvm {
+            return Ok(qemu);
+        }
+        drop(qemu);
+        if let Memory::Shared(file) = memory {
+            // What the first one left there would be in the template for good.
+            fs::remove_file(file).map_err(|source| QemuError::Resource {
+                what: "an empty file for the guest's memory",
+                source,
+            })?;
+        }
+        Qemu::start(machine, start(cards, processor)).await
+    }
+
     async fn first_answer(&self, qemu: &mut Qemu) -> Result<Value, ChannelError> {
         qemu.channel.ready().await?;
         qemu.channel.ask(self.prelude).await?;
@@ -83,20 +117,8 @@ impl Boot<'_> {
         let mut machine = self.machine.clone();
         machine.cmdline = format!("{} {CONSOLE}", machine.cmdline);
         let within = self.within.min(WATCHED_WITHIN);
-        let (cards, _ends) = unplugged(&machine).map_err(|source| QemuError::Resource {
-            what: "a socket pair",
-            source,
-        })?;
-        let initramfs = self.initramfs.finish()?;
-        let start = Start {
-            memory: &Memory::Private,
-            initramfs: Some(&initramfs),
-            cards,
-            state: None,
-            orders: &[],
-            within,
-        };
-        let mut qemu = Qemu::start(&machine, start).await?;
+        let (cards, _ends) = unplugged(&machine).map_err(no_sockets)?;
+        let mut qemu = self.started(&machine, &Memory::Private, cards).await?;
         let came_up = matches!(timeout(within, qemu.channel.ready()).await, Ok(Ok(())));
         if came_up {
             return Ok(
@@ -112,6 +134,13 @@ impl Boot<'_> {
             );
         }
         Ok(format!("its console ends with\n  {}", lines.join("\n  ")))
+    }
+}
+
+fn no_sockets(source: io::Error) -> QemuError {
+    QemuError::Resource {
+        what: "a socket pair",
+        source,
     }
 }
 

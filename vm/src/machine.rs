@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 /// Whether a guest runs on the processor or is emulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
@@ -65,6 +67,41 @@ pub(crate) struct Descriptors {
     /// No descriptor: how fast the guest's time stamp counter runs, where it boots and is emulated.
     pub(crate) tsc_khz: Option<u64>,
     pub(crate) cards: Vec<i32>,
+    /// No descriptor either.
+    pub(crate) processor: Processor,
+}
+
+/// The processor that QEMU emulates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Processor {
+    /// All that it can.
+    Whole,
+    /// Without the instruction CMPXCHG16B, for which kernels have a substitute.
+    ///
+    /// Before QEMU 8.0 that instruction takes the flags from what they were last stored as, however long ago
+    /// (`gen_helper_cmpxchg16b` in target/i386/tcg/translate.c, without `gen_update_cc_op` before it). Behind an interrupt
+    /// a pointer can so become the flags, TF with them, and a kernel, whose memory allocator uses the instruction, falls
+    /// into debug exceptions for ever: one guest in a hundred.
+    WithoutCmpxchg16b,
+}
+
+impl Processor {
+    /// What suits a QEMU of this version.
+    pub(crate) fn for_version((major, _, _): (u64, u64, u64)) -> Self {
+        if major < 8 {
+            Self::WithoutCmpxchg16b
+        } else {
+            Self::Whole
+        }
+    }
+
+    /// QEMU's word for it.
+    fn emulated(self) -> &'static str {
+        match self {
+            Self::Whole => "max",
+            Self::WithoutCmpxchg16b => "max,cx16=off",
+        }
+    }
 }
 
 /// What every guest's kernel is told.
@@ -88,7 +125,7 @@ impl Machine {
 
     /// The arguments for QEMU.
     pub(crate) fn arguments(&self, memory: &Memory, descriptors: &Descriptors) -> Vec<String> {
-        let mut arguments = self.board(memory);
+        let mut arguments = self.board(memory, descriptors.processor);
         arguments.extend(self.boot(descriptors));
         arguments.extend(connections(descriptors));
         arguments.extend(self.network(descriptors));
@@ -101,10 +138,10 @@ impl Machine {
     }
 
     /// Processor, memory, and the fewest devices that a floppy test can do with.
-    fn board(&self, memory: &Memory) -> Vec<String> {
+    fn board(&self, memory: &Memory, processor: Processor) -> Vec<String> {
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host,migratable=on"),
-            Accelerator::Tcg => ("tcg", "max"),
+            Accelerator::Tcg => ("tcg", processor.emulated()),
         };
         let mut board =
             "pc,usb=off,vmport=off,graphics=off,hpet=off,dump-guest-core=off".to_owned();

@@ -22,7 +22,7 @@ use tokio::{net::UnixStream, time::timeout};
 use crate::{
     channel::{Channel, ChannelError},
     debugger::{Debugger, DebuggerError},
-    machine::{Accelerator, Descriptors, Machine, Memory},
+    machine::{Accelerator, Descriptors, Machine, Memory, Processor},
     memory::{MemoryError, Window},
     patience::{Late, Patience},
     qemu::{
@@ -111,6 +111,8 @@ pub struct Qemu {
     process: Process,
     command: String,
     window: Window,
+    /// The processor that it emulates, where it does.
+    pub(crate) processor: Processor,
     /// Its monitor.
     pub qmp: Qmp,
     /// The channel to PID 1 of the guest.
@@ -129,6 +131,8 @@ pub(crate) struct Start<'a> {
     pub(crate) state: Option<&'a File>,
     /// What its monitor is told at once.
     pub(crate) orders: &'a [Order],
+    /// What it is given where it is emulated.
+    pub(crate) processor: Processor,
     /// How long its monitor may take to answer.
     pub(crate) within: Duration,
 }
@@ -158,6 +162,7 @@ impl Qemu {
             initramfs: initramfs.as_ref().map(AsRawFd::as_raw_fd),
             tsc_khz: (boots && machine.accelerator == Accelerator::Tcg).then(tsc::khz),
             cards: start.cards.iter().map(AsRawFd::as_raw_fd).collect(),
+            processor: start.processor,
         };
         let arguments = machine.arguments(start.memory, &descriptors);
         let mut kept: Vec<RawFd> = vec![
@@ -203,6 +208,7 @@ impl Qemu {
             process,
             command,
             window,
+            processor: start.processor,
             qmp,
             channel: Channel::new(channel),
             terminal,

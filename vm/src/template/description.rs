@@ -12,11 +12,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     error::Error,
+    machine::Processor,
     template::{TemplateError, wrong},
 };
 
 /// Raised whenever what a template holds changes its meaning.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// The file that describes a template.
 const DESCRIPTION: &str = "description.json";
 /// The file that says that all others have reached the disk.
@@ -31,6 +32,8 @@ pub(super) struct Description {
     state_sha256: String,
     /// The run of this machine in which it was made, see [`boot_id`].
     boot: String,
+    /// What the guest was booted on.
+    pub(super) processor: Processor,
     /// The guest's answer to the prelude.
     pub(super) answer: Value,
 }
@@ -45,6 +48,7 @@ pub(super) fn describe(
     folder: &Path,
     memory: &Path,
     state: &[u8],
+    processor: Processor,
     answer: Value,
 ) -> Result<(), TemplateError> {
     let description = Description {
@@ -53,6 +57,7 @@ pub(super) fn describe(
         state_size: state.len() as u64,
         state_sha256: sha256(state),
         boot: boot_id(),
+        processor,
         answer,
     };
     let text = serde_json::to_vec(&description).map_err(|error| wrong(folder)(error.into()))?;

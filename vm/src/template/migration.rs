@@ -52,10 +52,11 @@ pub(super) async fn save(boot: &Boot<'_>, folder: &Path) -> Result<(), TemplateE
         Ok(Err(error)) => return Err(error),
         Err(Late) => return Err(late("save")),
     };
+    let processor = qemu.processor;
     qemu.end().await.map_err(wrong(folder))?;
     let file = folder.join("state");
     fs::write(&file, &state).map_err(Error::write(&file))?;
-    describe(folder, &memory, &state, answer)
+    describe(folder, &memory, &state, processor, answer)
 }
 
 /// A page of the memory file for which there was no room ends QEMU by SIGBUS.
@@ -118,6 +119,7 @@ pub(super) async fn restore(
             without_memory(),
             ("migrate-incoming", json!({ "uri": uri })),
         ],
+        processor: description.processor,
         within: MOVED_WITHIN,
     };
     let mut qemu = Qemu::start(machine, start).await?;
