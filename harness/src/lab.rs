@@ -7,9 +7,11 @@
 pub(crate) mod capture;
 pub(crate) mod event;
 pub(crate) mod frame;
+pub(crate) mod loss;
 pub(crate) mod namespace;
 pub(crate) mod observer;
 mod offload;
+mod operation;
 pub(crate) mod packet;
 pub(crate) mod port;
 pub(crate) mod probe;
@@ -33,7 +35,8 @@ use tokio::task::coop;
 pub(crate) use capture::Captures;
 pub(crate) use event::{Event, Fault};
 pub(crate) use frame::{Frame, Origin};
-pub(crate) use port::{BuildError, GuestNic, Loss, Port, PortIndex};
+pub(crate) use loss::Loss;
+pub(crate) use port::{BuildError, GuestNic, Port, PortIndex};
 
 use crate::{
     lab::{namespace::Namespace, port::End, segment::Segment, wire::Reading},
@@ -154,11 +157,6 @@ impl Lab {
     /// What has been recorded.
     pub(crate) fn captures(&self) -> &Captures {
         &self.captures
-    }
-
-    /// The ports of which something was lost.
-    pub(crate) fn losses(&self) -> Vec<Loss> {
-        self.ports.iter().filter_map(Port::loss).collect()
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Event> {

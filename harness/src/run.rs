@@ -15,6 +15,7 @@ pub(crate) mod injury;
 pub(crate) mod interrupt;
 pub(crate) mod kept;
 pub(crate) mod link;
+pub(crate) mod loss;
 pub(crate) mod memory;
 pub(crate) mod need;
 pub(crate) mod ordeal;

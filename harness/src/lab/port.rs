@@ -1,7 +1,7 @@
 //! Where a wire ends: the interface of a node on its link.
 
 use std::{
-    fmt, io,
+    io,
     os::unix::net::UnixStream,
     task::{Context, Poll},
 };
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     lab::{
         Origin,
+        loss::{Cause, Loss},
         namespace::NamespaceError,
         observer::{Observer, ObserverError},
         packet::{PacketSocket, Packets},
@@ -68,26 +69,6 @@ pub(crate) enum BuildError {
 pub(crate) struct GuestNic {
     pub(crate) node: NodeIndex,
     pub(crate) socket: UnixStream,
-}
-
-/// Frames that were not taken in time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Loss {
-    /// The port's name.
-    pub(crate) port: String,
-    pub(crate) frames: u64,
-    way: &'static str,
-    because: &'static str,
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} frames {} `{}` were dropped, since {}",
-            self.frames, self.way, self.port, self.because
-        )
-    }
 }
 
 impl End {
@@ -184,21 +165,12 @@ impl Port {
 
     /// What was lost between it and the lab, if anything.
     pub(crate) fn loss(&self) -> Option<Loss> {
-        let (frames, way, because) = match &self.end {
-            End::Veth(packets) => (
-                packets.lost(),
-                "to or from",
-                "the kernel had no room for them",
-            ),
-            End::Guest(wire) => (self.lost + wire.lost(), "to", "its guest did not read them"),
-            End::Unplugged | End::Observer(_) => (self.lost, "to", "its guest did not read them"),
+        let (frames, cause) = match &self.end {
+            End::Veth(packets) => (packets.lost(), Cause::Queue),
+            End::Guest(wire) => (self.lost + wire.lost(), Cause::Guest),
+            End::Unplugged | End::Observer(_) => (self.lost, Cause::Guest),
         };
-        (frames > 0).then(|| Loss {
-            port: self.name.clone(),
-            frames,
-            way,
-            because,
-        })
+        Loss::of(&self.name, frames, cause)
     }
 }
 

@@ -516,7 +516,7 @@ async fn a_guest_that_does_not_read_loses_frames_and_holds_nobody_up() {
     }
     let losses = both.losses();
     assert_eq!(losses.len(), 1);
-    assert_eq!(losses[0].port, "other:eth0");
+    assert_eq!(losses[0].place, "other:eth0");
     assert!(
         losses[0].frames > 1000 && losses[0].frames < 4000,
         "{losses:?}"

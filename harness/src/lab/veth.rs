@@ -16,6 +16,7 @@ use crate::{
     lab::{
         namespace::{Namespace, NamespaceError, write_sysctl},
         offload,
+        operation::Watch,
         packet::PacketSocket,
         room::Room,
     },
@@ -39,10 +40,13 @@ const QUIET: [(&str, &str); 5] = [
 ];
 
 /// What waits for a neighbour's MAC is kept, as much as a boot log is: on a busy machine the question for it may leave
-/// late, and a router would throw the oldest away (`Documentation/networking/ip-sysctl.rst`, `unres_qlen_bytes`).
-const PATIENT: [(&str, &str); 2] = [
+/// late, and a router would throw the oldest away (`Documentation/networking/ip-sysctl.rst`, `unres_qlen_bytes`), and all
+/// after three seconds (arp(7), `mcast_solicit`).
+const PATIENT: [(&str, &str); 4] = [
     ("net/ipv4/neigh/default/unres_qlen_bytes", "16777216"),
     ("net/ipv6/neigh/default/unres_qlen_bytes", "16777216"),
+    ("net/ipv4/neigh/default/mcast_solicit", "60"),
+    ("net/ipv6/neigh/default/mcast_solicit", "60"),
 ];
 
 /// The namespace in which all ends of the lab's own lie: nobody there has an address or answers anything.
@@ -74,8 +78,8 @@ pub(crate) fn try_out() -> Result<(), NamespaceError> {
     Room::new(&network, &node.name, &[]).map(drop)
 }
 
-/// A namespace with the interfaces of `node`, up and with their addresses, and the lab's ends of them in order. `first`
-/// is the number of the first port, so that names are unique in `hub`.
+/// A namespace with the interfaces of `node`, in operation and with their addresses, and the lab's ends of them in order.
+/// `first` is the number of the first port, so that names are unique in `hub`.
 pub(crate) fn furnish(
     node: &Node,
     hub: &Namespace,
@@ -99,7 +103,8 @@ pub(crate) fn furnish(
         Ok(())
     })?;
     // The node cannot say a word yet: its own ends are down.
-    let sockets = hub.enter_async(async || {
+    let (sockets, watch) = hub.enter_async(async || {
+        let watch = Watch::new()?;
         let handle = connect()?;
         let mut sockets = Vec::new();
         for (_, lab_end) in &ends {
@@ -107,7 +112,7 @@ pub(crate) fn furnish(
             up(&handle, lab_end).await?;
             sockets.push(PacketSocket::open(lab_end)?);
         }
-        Ok(sockets)
+        Ok((sockets, watch))
     })?;
     namespace.enter_async(async || {
         let handle = connect()?;
@@ -120,6 +125,8 @@ pub(crate) fn furnish(
         }
         Ok(())
     })?;
+    // The node's own ends are in operation at once: the others were up before them.
+    watch.wait(&ends.iter().map(|(_, end)| end.as_str()).collect::<Vec<_>>())?;
     Ok((namespace, sockets))
 }
 

@@ -12,6 +12,7 @@ use crate::{
     run::{
         Error,
         case::{Interrupted, Setting},
+        loss::spoilt,
         stage::Stage,
         trouble::{Failed, Trouble},
     },
@@ -61,6 +62,9 @@ pub(crate) fn outcome(
             known,
         ) => {
             let failure = Box::new(failure_of(stage, kernel, step, &failed));
+            if let Some(causes) = spoilt(&stage.lab.losses(), &failure.sentence) {
+                return Outcome::Error { causes };
+            }
             match known {
                 Some(known) => Outcome::Known {
                     failure,

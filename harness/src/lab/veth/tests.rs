@@ -172,6 +172,40 @@ async fn frames_come_whole_out_of_a_namespace() {
     assert!(datagram.is_some());
 }
 
+/// Nobody reads what a node floods its link with.
+#[tokio::test]
+async fn what_the_kernel_drops_is_counted() {
+    const COUNT: usize = 40_000;
+    if !has_namespaces() {
+        return;
+    }
+    let (mut lab, _nics) = Lab::new(&routed()).unwrap();
+    let flood = || {
+        let socket = std::net::UdpSocket::bind("10.2.0.2:5000").unwrap();
+        socket.set_broadcast(true).unwrap();
+        let sent = (0..COUNT).filter(|_| socket.send_to(&[b'x'; 1400], "10.2.0.255:6666").is_ok());
+        Ok(sent.count())
+    };
+    let sent = lab.network(NodeIndex(2)).unwrap().enter(flood).unwrap();
+    let losses = lab.losses();
+    assert!(
+        losses.iter().all(|loss| loss.spoils_verdicts()),
+        "{losses:?}"
+    );
+    let lost: u64 = losses.iter().map(|loss| loss.frames).sum();
+    let is_of_the_flood = |frame: &Frame| frame.bytes.len() == 14 + 20 + 8 + 1400;
+    let arrived = std::iter::from_fn(|| lab.try_next())
+        .filter(|event| matches!(event, Event::Frame(frame) if is_of_the_flood(frame)))
+        .count();
+    assert!(lost > 0);
+    // What IPv6 says by itself may be among the lost.
+    let all = arrived + usize::try_from(lost).unwrap();
+    assert!(
+        (sent..sent + 50).contains(&all),
+        "{arrived} arrived of {sent}: {losses:?}"
+    );
+}
+
 #[tokio::test]
 async fn reverse_paths_are_checked_as_debian_has_it() {
     if !has_namespaces() {
