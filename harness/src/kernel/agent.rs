@@ -35,8 +35,10 @@ fn try_serve() -> io::Result<()> {
         modules.load(module, "").map_err(io::Error::other)?;
     }
     let mut kernel = Kernel::new(modules)?;
-    // The kernel's own default; the command line's -1 is only for what dies before this point.
-    fs::write("/proc/sys/kernel/panic", "0")?;
+    // The kernel's own default; our command line's -1 is only for what dies before this point.
+    if !says_how_to_panic(&fs::read_to_string("/proc/cmdline")?) {
+        fs::write("/proc/sys/kernel/panic", "0")?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -57,6 +59,12 @@ fn try_serve() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the command line has a `panic=` of the scenario's behind ours.
+fn says_how_to_panic(cmdline: &str) -> bool {
+    let words = cmdline.split_whitespace();
+    words.filter(|word| word.starts_with("panic=")).count() > 1
 }
 
 async fn answer(kernel: &mut Kernel, question: &[u8]) -> Result<crate::kernel::Answer, Refusal> {
