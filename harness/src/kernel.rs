@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod machine;
 pub(crate) mod module;
 pub(crate) mod neighbour;
+mod processor;
 pub(crate) mod renewal;
 pub(crate) mod request;
 pub(crate) mod route;

@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use crate::kernel::request::Startup;
 use crate::kernel::{
     Answer, Refusal, Request, child, command, configfs, disk, interface, log::LogReader,
-    module::Modules, neighbour, renewal, request::Deed, startup, symbol, terminal,
+    module::Modules, neighbour, processor, renewal, request::Deed, startup, symbol, terminal,
 };
 
 /// Whoever executes requests: what it must remember between them.
@@ -133,6 +133,7 @@ impl Kernel {
                 self.doom = Some(deed);
                 Ok(Answer::Done)
             }
+            Request::Leave(number) => processor::leave(number).map(done),
             Request::Symbols(names) => symbol::find(&names).map(Answer::Symbols),
             Request::Run { command, within } => {
                 command::run(&command, within).await.map(Answer::Ran)

@@ -94,6 +94,8 @@ pub(crate) enum Request {
     Child(Deed),
     /// Has a child of PID 1 do something once this is answered: it may be the kernel's last.
     Doom(Deed),
+    /// Has PID 1 and its channel leave a processor, where there is another.
+    Leave(u8),
     /// The addresses of functions, as /proc/kallsyms has them. Answered by [`Answer::Symbols`].
     Symbols(Vec<String>),
     /// Runs a program and waits for it. Answered by [`Answer::Ran`].
@@ -123,8 +125,8 @@ pub(crate) struct Shell {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Deed {
-    /// Reads the start of a file.
-    Read { path: String },
+    /// Reads the start of a file, on this processor where one is named.
+    Read { path: String, processor: Option<u8> },
     /// Writes a file as it is.
     Write { path: String, text: String },
 }
@@ -293,6 +295,7 @@ impl Request {
             | Self::ReadLog
             | Self::Child(_)
             | Self::Doom(_)
+            | Self::Leave(_)
             | Self::Symbols(_)
             | Self::Run { .. }
             | Self::Shell(_)

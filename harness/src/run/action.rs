@@ -75,7 +75,7 @@ impl Stage<'_> {
                 }
                 Ok(done)
             }
-            Action::Hang(_)
+            Action::Hang(..)
             | Action::Nmi
             | Action::Oops(_)
             | Action::Panic { .. }

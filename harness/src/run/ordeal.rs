@@ -54,9 +54,9 @@ impl Stage<'_> {
             Action::Nmi => self.nmi(node).await,
             Action::Oops(Oops::Bug) => self.oops(node, within).await,
             Action::Oops(Oops::Warn) => self.warn(node, within).await,
-            Action::Hang(hang) => {
+            Action::Hang(hang, processor) => {
                 let place = format!("since the step at line {}", step.place.line);
-                self.hang(node, hang, &place, within).await
+                self.hang(node, (hang, processor), &place, within).await
             }
             _ => Ok(Ok(())),
         }
@@ -130,6 +130,7 @@ impl Stage<'_> {
         let (injury, deadline) = (Injury::Code(INVALID), self.now() + within);
         let read = Request::Child(Deed::Read {
             path: VICTIM.0.to_owned(),
+            processor: None,
         });
         let code = self.injure(node, (victim, injury), &read, within).await?;
         let end = match self.answer(node, (deadline, within)).await {
@@ -156,6 +157,7 @@ impl Stage<'_> {
         let deadline = self.now() + within;
         let read = Request::Child(Deed::Read {
             path: VICTIM.0.to_owned(),
+            processor: None,
         });
         self.injure(node, (victim, injury), &read, within).await?;
         match self.answer(node, (deadline, within)).await {
@@ -168,7 +170,7 @@ impl Stage<'_> {
     async fn hang(
         &mut self,
         node: NodeIndex,
-        hang: Hang,
+        (hang, processor): (Hang, u8),
         place: &str,
         within: Duration,
     ) -> Result<Done, Trouble> {
@@ -185,8 +187,14 @@ impl Stage<'_> {
             Hang::Hard => Injury::Deaf(CIRCLE),
             Hang::Task => Injury::Sleep(found[1]),
         };
+        if hang != Hang::Task
+            && let Err(refusal) = self.ask(node, &Request::Leave(processor), within).await?
+        {
+            return Ok(Err(refusal));
+        }
         let read = Request::Doom(Deed::Read {
             path: VICTIM.0.to_owned(),
+            processor: Some(processor),
         });
         self.injure(node, (found[0], injury), &read, within).await?;
         if hang != Hang::Task {

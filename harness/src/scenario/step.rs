@@ -63,8 +63,8 @@ pub(crate) enum Action {
     WaitForCarrier {
         interface: usize,
     },
-    /// Makes a processor or a process hang in the kernel.
-    Hang(Hang),
+    /// Makes this processor, or a process on it, hang in the kernel.
+    Hang(Hang, u8),
     /// Sends a non-maskable interrupt to every processor.
     Nmi,
     /// Makes the kernel oops or warn on behalf of a process.
@@ -85,7 +85,9 @@ impl Action {
     /// Whether it is done to the kernel, which may not survive it.
     pub(crate) fn is_ordeal(&self) -> bool {
         match self {
-            Self::Hang(_) | Self::Nmi | Self::Oops(_) | Self::Panic { .. } | Self::SysRq(_) => true,
+            Self::Hang(..) | Self::Nmi | Self::Oops(_) | Self::Panic { .. } | Self::SysRq(_) => {
+                true
+            }
             Self::ConsoleLevel(_)
             | Self::Load { .. }
             | Self::Unload { .. }
@@ -120,7 +122,7 @@ impl Action {
             | Self::Reboot
             | Self::PowerOff
             | Self::WaitForCarrier { .. }
-            | Self::Hang(_)
+            | Self::Hang(..)
             | Self::Nmi
             | Self::Oops(_)
             | Self::Panic { .. }

@@ -5,7 +5,7 @@ use crate::scenario::{
     meaning::{texts, value},
     mistake::{Mistake, Mistakes},
     read::{Either, Map},
-    step::{Content, Kmsg, Oops, Run, Write},
+    step::{Content, Hang, Kmsg, Oops, Run, Write},
     tree::{At, Span},
     written,
 };
@@ -103,15 +103,36 @@ pub(crate) fn run(
     })
 }
 
-/// What a kernel is made to go through, and where the step's key stands.
+/// Makes something hang on a node's processor, which it must have.
+pub(crate) fn hang(
+    hang: &At<Either<Hang, written::ordeal::Hanging>>,
+    cpus: u8,
+    mistakes: &mut Mistakes<'_>,
+) -> Option<Action> {
+    let written = match &hang.value {
+        Either::One(kind) => return Some(Action::Hang(*kind, 0)),
+        Either::Other(written) => written,
+    };
+    let kind = written.kind.as_ref()?.value;
+    let Some(cpu) = &written.cpu else {
+        return Some(Action::Hang(kind, 0));
+    };
+    let number: u8 = cpu.value.get();
+    if number >= cpus {
+        let title = format!("the sender has no processor {number}");
+        let help = format!("they are counted from 0, and it has {cpus}: see `cpus` of the node");
+        mistakes.add(Mistake::at(cpu.span, title).help(help));
+    }
+    Some(Action::Hang(kind, number))
+}
+
+/// What else a kernel is made to go through, and where the step's key stands.
 pub(crate) fn ordeal(step: &written::step::Step) -> Option<(Span, Action)> {
     let sysrq = step.sysrq.as_ref();
     let oops = step.oops.as_ref();
     let panic = step.panic.as_ref();
-    let hang = step.hang.as_ref();
     let nmi = step.nmi.as_ref();
     None.or_else(|| sysrq.map(|key| (key.span, Action::SysRq(key.value.0))))
-        .or_else(|| hang.map(|hang| (hang.span, Action::Hang(hang.value))))
         .or_else(|| nmi.map(|nmi| (nmi.span, Action::Nmi)))
         .or_else(|| {
             oops.map(|oops| match oops.value {

@@ -57,6 +57,15 @@ impl<'f> Roster<'f> {
         written.is_some_and(|node| node.program.is_some())
     }
 
+    /// How many processors a sender has.
+    pub(crate) fn cpus(&self, index: NodeIndex) -> u8 {
+        let cpus = self
+            .member(index)
+            .written
+            .and_then(|node| node.cpus.as_ref());
+        cpus.map_or(1, |cpus| cpus.value.get())
+    }
+
     pub(crate) fn name(&self, index: NodeIndex) -> &str {
         &self.member(index).name.value
     }

@@ -224,6 +224,10 @@ impl<'a, 'f> Script<'a, 'f> {
         if let Some(run) = &step.run {
             return Some((run.span, action::run(run, mistakes).map(Action::Run)));
         }
+        if let Some(hang) = &step.hang {
+            let cpus = on.map_or(u8::MAX, |on| self.roster.cpus(on));
+            return Some((hang.span, action::hang(hang, cpus, mistakes)));
+        }
         if let Some((key, action)) = action::ordeal(step) {
             return Some((key, Some(action)));
         }

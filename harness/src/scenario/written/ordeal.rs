@@ -9,6 +9,7 @@ use crate::scenario::{
     read::{
         Read,
         form::{Fault, Form, forms},
+        scalar::Number,
         table::table,
         word::Word,
     },
@@ -21,6 +22,16 @@ table! {
     "`panic`" struct Panic {
         /// Seconds until it reboots, as `kernel.panic` has them: `0` never, `-1` at once; as it is set without it.
         "timeout" timeout: Timeout,
+    }
+}
+
+table! {
+    /// Makes a processor, or a process on it, hang in the kernel.
+    "`hang`" struct Hanging {
+        /// How.
+        required "kind" kind: Hang,
+        /// Which processor, counted from 0; the first without it, which is the one that an NMI button reaches.
+        "cpu" cpu: Number<0, 63>,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::scenario::{
     tree::{At, Span},
     written::{
         expectation::{Absent, Expect, Short},
-        ordeal::{Key, Panic, Yes},
+        ordeal::{Hanging, Key, Panic, Yes},
         target::Fails,
     },
 };
@@ -58,7 +58,7 @@ table! {
         /// Makes the kernel panic: `true`, or a table.
         "panic" panic: Either<Yes, Panic>,
         /// Makes a processor hang in the kernel, with interrupts (`"soft"`) or without (`"hard"`), or a process (`"task"`).
-        "hang" hang: Hang,
+        "hang" hang: Either<Hang, Hanging>,
         /// Sends a non-maskable interrupt, as a management controller's button does.
         "nmi" nmi: Yes,
         /// Starts the program of this receiver.
