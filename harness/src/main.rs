@@ -4,6 +4,7 @@ mod cli;
 mod kernel;
 mod lab;
 mod netconsole;
+mod netlink;
 mod param;
 mod receiver;
 mod report;

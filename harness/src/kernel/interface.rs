@@ -1,6 +1,6 @@
 //! The sender's network interfaces: addresses, up and down, carrier.
 
-use std::{fs, net::IpAddr, time::Duration};
+use std::{fs, io, net::IpAddr, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt};
 use ipnet::IpNet;
@@ -166,22 +166,9 @@ async fn find(handle: &Handle, name: &str, doing: &str) -> Result<LinkMessage, R
 }
 
 /// The name of the interface with `index`.
-pub(crate) async fn name_of_index(
-    handle: &Handle,
-    index: u32,
-    doing: &str,
-) -> Result<String, Refusal> {
-    let found = handle
-        .link()
-        .get()
-        .match_index(index)
-        .execute()
-        .try_next()
-        .await;
-    match found.map_err(|error| netlink(doing, error))? {
-        Some(link) => Ok(name_of(&link).unwrap_or_default().to_owned()),
-        None => Err(Refusal::ours(doing, format!("interface {index} is gone"))),
-    }
+pub(crate) fn name_of_index(index: u32) -> io::Result<String> {
+    let name = nix::net::if_::if_indextoname(index)?;
+    Ok(name.to_string_lossy().into_owned())
 }
 
 pub(crate) fn name_of(link: &LinkMessage) -> Option<&str> {
@@ -211,7 +198,7 @@ pub(crate) fn has_carrier(link: &LinkMessage) -> bool {
 /// A refusal for what netlink answered.
 pub(crate) fn netlink(doing: &str, error: rtnetlink::Error) -> Refusal {
     match errno(&error) {
-        Some(number) => Refusal::by_kernel(doing, &std::io::Error::from_raw_os_error(number)),
+        Some(number) => Refusal::by_kernel(doing, &io::Error::from_raw_os_error(number)),
         None => Refusal::ours(doing, error.to_string()),
     }
 }

@@ -118,9 +118,7 @@ impl Kernel {
                 address,
                 resolve,
                 within,
-            } => neighbour::next_hop(address, resolve, within)
-                .await
-                .map(Answer::NextHop),
+            } => neighbour::next_hop(address, resolve, within).map(Answer::NextHop),
             Request::Read { path } => fs::read_to_string(&path)
                 .map(Answer::Text)
                 .map_err(|error| Refusal::by_kernel(format!("cat {path}"), &error)),

@@ -1,36 +1,36 @@
 //! The way to an address, from the kernel's own route and neighbour tables.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt, TryStreamExt};
-use netlink_packet_core::NetlinkPayload;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE};
 use netlink_packet_route::{
-    RouteNetlinkMessage,
+    AddressFamily, RouteNetlinkMessage,
     neighbour::{
         NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
     },
-    route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia},
+    route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia},
 };
-use rtnetlink::{Handle, MulticastGroup, RouteMessageBuilder, new_multicast_connection};
-use tokio::time::timeout;
+use rtnetlink::{MulticastGroup, RouteMessageBuilder};
 
 use crate::{
     kernel::{
         Refusal,
-        interface::{connect, errno, is_unicast, name_of_index, netlink},
+        interface::{is_unicast, name_of_index},
         request::NextHop,
     },
     netconsole::MacAddress,
+    netlink::Netlink,
 };
 
 /// The port of RFC 863, whose service throws away what it gets.
 const DISCARD: u16 = 9;
 
 /// Looks the way to `address` up and, if asked, has its next hop resolved by ARP or neighbour discovery, at most `within`.
-pub(crate) async fn next_hop(
+pub(crate) fn next_hop(
     address: IpAddr,
     resolve: bool,
     within: Duration,
@@ -39,8 +39,10 @@ pub(crate) async fn next_hop(
     if !is_unicast(address) {
         return Err(Refusal::ours(doing, "it is no address of a machine"));
     }
-    let handle = connect(&doing)?;
-    let route = route_to(&handle, address, &doing).await?;
+    let wrong = |error: io::Error| Refusal::by_kernel(&doing, &error);
+    let mut netlink = Netlink::new(&[MulticastGroup::Neigh]).map_err(wrong)?;
+    let route = route_to(&mut netlink, address).map_err(wrong)?;
+    let route = route.ok_or_else(|| Refusal::ours(&doing, "there is no route"))?;
     let index = output_interface(&route)
         .ok_or_else(|| Refusal::ours(&doing, "the route names no interface"))?;
     let gateway = gateway(&route);
@@ -49,14 +51,13 @@ pub(crate) async fn next_hop(
             index,
             address: gateway.unwrap_or(address),
         };
-        let mac = hop.ask(within).await?;
+        let mac = hop.resolved(&mut netlink, within)?;
         Some(mac.ok_or_else(|| hop.silent())?)
     } else {
         None
     };
-    let interface = name_of_index(&handle, index, &doing).await?;
     Ok(NextHop {
-        interface,
+        interface: name_of_index(index).map_err(wrong)?,
         source: source(&route),
         gateway,
         mac,
@@ -70,12 +71,6 @@ pub(crate) struct Hop {
     pub(crate) address: IpAddr,
 }
 
-/// Neighbour entries as they change.
-type Changes = futures_channel::mpsc::UnboundedReceiver<(
-    netlink_packet_core::NetlinkMessage<RouteNetlinkMessage>,
-    rtnetlink::sys::SocketAddr,
-)>;
-
 impl Hop {
     fn doing(&self) -> String {
         format!("ip neighbour get {}", self.address)
@@ -86,53 +81,77 @@ impl Hop {
     }
 
     /// Asks for its MAC by ARP or neighbour discovery, where it is not known already; none where nobody answers in time.
-    pub(crate) async fn ask(&self, within: Duration) -> Result<Option<MacAddress>, Refusal> {
-        let opened = new_multicast_connection(&[MulticastGroup::Neigh]);
-        let (connection, handle, mut changes) =
-            opened.map_err(|error| Refusal::by_kernel(self.doing(), &error))?;
-        tokio::spawn(connection);
-        match timeout(within, self.mac(&handle, &mut changes)).await {
-            Ok(mac) => mac.map(Some),
-            Err(_) => Ok(None),
+    ///
+    /// The thread waits.
+    pub(crate) fn ask(&self, within: Duration) -> Result<Option<MacAddress>, Refusal> {
+        let opened = Netlink::new(&[MulticastGroup::Neigh]);
+        let mut netlink = opened.map_err(|error| Refusal::by_kernel(self.doing(), &error))?;
+        self.resolved(&mut netlink, within)
+    }
+
+    /// The same, on a connection that hears of neighbours.
+    fn resolved(
+        &self,
+        netlink: &mut Netlink,
+        within: Duration,
+    ) -> Result<Option<MacAddress>, Refusal> {
+        match self.mac(netlink, Instant::now() + within) {
+            Ok(mac) => Ok(Some(mac)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(None),
+            Err(error) => Err(Refusal::by_kernel(self.doing(), &error)),
         }
     }
 
     /// Has the hop resolved and waits for its MAC.
-    async fn mac(&self, handle: &Handle, changes: &mut Changes) -> Result<MacAddress, Refusal> {
+    fn mac(&self, netlink: &mut Netlink, deadline: Instant) -> io::Result<MacAddress> {
         // First a look: asking takes an entry that an operator made permanent for one that is not (`__neigh_update`).
-        if let Some(mac) = self.known(handle).await? {
+        if let Some(mac) = self.known(netlink)? {
             return Ok(mac);
         }
-        self.resolve(handle).await?;
-        while let Some((message, _)) = changes.next().await {
-            if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(neighbour)) =
-                message.payload
-            {
-                match self.read(&neighbour) {
-                    Resolution::Mac(mac) => return Ok(mac),
-                    // The kernel has given up; a link that comes up late is worth another try.
-                    Resolution::Failed => self.resolve(handle).await?,
-                    Resolution::Open => {}
-                }
+        self.resolve(netlink)?;
+        loop {
+            let RouteNetlinkMessage::NewNeighbour(neighbour) = netlink.next(deadline)? else {
+                continue;
+            };
+            match self.read(&neighbour) {
+                Resolution::Mac(mac) => return Ok(mac),
+                // The kernel has given up; a link that comes up late is worth another try.
+                Resolution::Failed => self.resolve(netlink)?,
+                Resolution::Open => {}
             }
         }
-        Err(self.silent())
     }
 
     /// Starts a resolution without sending a packet: what `ip neighbour add … use` asks (NTF_USE,
     /// `net/core/neighbour.c`).
-    async fn resolve(&self, handle: &Handle) -> Result<(), Refusal> {
-        let request = handle.neighbours().add(self.index, self.address);
-        let request = request
-            .flags(NeighbourFlags::Use)
-            .state(NeighbourState::None);
-        match request.replace().execute().await {
-            Ok(()) => Ok(()),
-            Err(error) if errno(&error) == Some(libc::EPERM) => {
+    fn resolve(&self, netlink: &mut Netlink) -> io::Result<()> {
+        let mut entry = NeighbourMessage::default();
+        entry.header.family = self.family();
+        entry.header.ifindex = self.index;
+        entry.header.state = NeighbourState::None;
+        entry.header.flags = NeighbourFlags::Use;
+        entry.header.kind = RouteType::Unspec;
+        let address = match self.address {
+            IpAddr::V4(address) => NeighbourAddress::Inet(address),
+            IpAddr::V6(address) => NeighbourAddress::Inet6(address),
+        };
+        let destination = NeighbourAttribute::Destination(address);
+        entry.attributes.push(destination);
+        let question = RouteNetlinkMessage::NewNeighbour(entry);
+        match netlink.ask(question, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE) {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 self.nudge();
                 Ok(())
             }
-            Err(error) => Err(netlink(&self.doing(), error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn family(&self) -> AddressFamily {
+        match self.address {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
         }
     }
 
@@ -149,15 +168,17 @@ impl Hop {
         let _ = UdpSocket::bind(any).and_then(|socket| socket.send_to(&[], to));
     }
 
-    async fn known(&self, handle: &Handle) -> Result<Option<MacAddress>, Refusal> {
-        let mut neighbours = handle.neighbours().get().execute();
-        let wrong = |error| netlink(&self.doing(), error);
-        while let Some(neighbour) = neighbours.try_next().await.map_err(wrong)? {
-            if let Resolution::Mac(mac) = self.read(&neighbour) {
-                return Ok(Some(mac));
-            }
-        }
-        Ok(None)
+    fn known(&self, netlink: &mut Netlink) -> io::Result<Option<MacAddress>> {
+        let mut all = NeighbourMessage::default();
+        all.header.family = self.family();
+        let entries = netlink.ask(RouteNetlinkMessage::GetNeighbour(all), NLM_F_DUMP)?;
+        Ok(entries.iter().find_map(|entry| match entry {
+            RouteNetlinkMessage::NewNeighbour(neighbour) => match self.read(neighbour) {
+                Resolution::Mac(mac) => Some(mac),
+                _ => None,
+            },
+            _ => None,
+        }))
     }
 
     fn read(&self, neighbour: &NeighbourMessage) -> Resolution {
@@ -204,7 +225,7 @@ pub(crate) fn address_of_neighbour(neighbour: &NeighbourMessage) -> Option<IpAdd
         })
 }
 
-async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<RouteMessage, Refusal> {
+fn route_to(netlink: &mut Netlink, address: IpAddr) -> io::Result<Option<RouteMessage>> {
     let query = match address {
         IpAddr::V4(address) => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(address, 32)
@@ -213,14 +234,11 @@ async fn route_to(handle: &Handle, address: IpAddr, doing: &str) -> Result<Route
             .destination_prefix(address, 128)
             .build(),
     };
-    let answer = handle
-        .route()
-        .get(query)
-        .execute()
-        .try_next()
-        .await
-        .map_err(|error| netlink(doing, error))?;
-    answer.ok_or_else(|| Refusal::ours(doing, "there is no route"))
+    let answers = netlink.ask(RouteNetlinkMessage::GetRoute(query), 0)?;
+    Ok(answers.into_iter().find_map(|answer| match answer {
+        RouteNetlinkMessage::NewRoute(route) => Some(route),
+        _ => None,
+    }))
 }
 
 pub(crate) fn output_interface(route: &RouteMessage) -> Option<u32> {

@@ -101,7 +101,7 @@ pub(crate) async fn way(query: &Query, machine: &Machine) -> Result<Way, RouteEr
         gateway,
         route,
         rivals,
-        mac: hop.ask(query.within).await?,
+        mac: hop.ask(query.within)?,
     })
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn furnish(
         Ok(())
     })?;
     // The node cannot say a word yet: its own ends are down.
-    let (sockets, watch) = hub.enter_async(async || {
+    let (sockets, mut watch) = hub.enter_async(async || {
         let watch = Watch::new()?;
         let handle = connect()?;
         let mut sockets = Vec::new();

@@ -141,13 +141,17 @@ const DIRECTION: &[(&str, &[&str])] = &[
         ],
     ),
     ("receiver", &["lab", "kernel", "scenario"]),
-    ("lab", &["scenario", "netconsole", "verdict"]),
-    ("kernel", &["param", "scenario", "netconsole", "verdict"]),
+    ("lab", &["netlink", "scenario", "netconsole", "verdict"]),
+    (
+        "kernel",
+        &["netlink", "param", "scenario", "netconsole", "verdict"],
+    ),
     ("report", &["scenario", "netconsole", "verdict"]),
     ("verdict", &["scenario", "netconsole"]),
     ("param", &["scenario", "netconsole"]),
     ("scenario", &["netconsole"]),
     ("netconsole", &[]),
+    ("netlink", &[]),
 ];
 
 #[test]
