@@ -29,8 +29,9 @@ use crate::{
     scenario::expectation::Source,
 };
 
-/// What may be read of a receiver's files, all together; what is more is not judged.
+/// What may be read of a receiver's files, all together, in bytes and in lines; what is more is not judged.
 const MOST: usize = 64 << 20;
+const MOST_LINES: usize = 1_000_000;
 /// How long a keeper may take for what it does at once.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
@@ -70,6 +71,7 @@ pub(crate) struct Receiver {
     files: HashMap<Source, u32>,
     happenings: Vec<Happening>,
     read: usize,
+    lines: usize,
     keeper: Child,
     room: Room,
 }
@@ -94,6 +96,7 @@ impl Receiver {
             files: HashMap::from([(Source::Printed, 0)]),
             happenings: Vec::new(),
             read: 0,
+            lines: 0,
             keeper,
             room,
         };
@@ -157,7 +160,12 @@ impl Receiver {
 
     /// Whether more was written than is read.
     pub(crate) fn is_full(&self) -> bool {
-        self.read >= MOST
+        self.read > MOST || self.lines > MOST_LINES
+    }
+
+    /// All that runs in its place, by the machine's own numbers.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.room.processes()
     }
 
     /// Ends the keeper, and with it everything in its place.
@@ -208,7 +216,8 @@ impl Receiver {
                 Report::Anew { file } => self.happen(file, Happening::Anew),
                 Report::Gained { file, .. } => {
                     self.read += gained.len();
-                    if self.read <= MOST {
+                    self.lines += memchr::memchr_iter(b'\n', &gained).count();
+                    if !self.is_full() {
                         self.happen(file, |source| Happening::Gained(source, gained));
                     }
                 }

@@ -35,6 +35,7 @@ pub(crate) mod trouble;
 pub(crate) mod userdata;
 pub(crate) mod watch;
 pub(crate) mod way;
+mod whereabouts;
 pub(crate) mod written;
 
 pub(crate) use finding::Finding;

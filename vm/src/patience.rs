@@ -75,8 +75,11 @@ impl Patience {
         patience
     }
 
-    /// Watches one more process, from now on.
+    /// Watches one more process, from now on; watching it twice is watching it once.
     pub fn watch(&mut self, process: u32) {
+        if self.processes.contains(&process) {
+            return;
+        }
         self.look();
         self.waited.extend(waited(process));
         self.processes.push(process);

@@ -132,6 +132,11 @@ impl Room {
         })?
     }
 
+    /// All that runs in the room now, by the machine's own numbers.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.keeper.family()
+    }
+
     /// Kills all that runs in the room; nothing can be started in it any more.
     pub(crate) fn kill(&self) {
         self.keeper.kill();

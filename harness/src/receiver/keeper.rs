@@ -5,6 +5,7 @@
 
 mod follow;
 mod rest;
+mod wrote;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -165,6 +166,7 @@ impl Keeper {
             }
             Order::Sockets => Answer::Sockets(sockets()?),
             Order::Rest => Answer::Rest(rest::rest().await),
+            Order::Written => Answer::Written(wrote::files()),
         })
     }
 
@@ -278,12 +280,13 @@ fn told(status: ExitStatus) -> Ended {
         (None, Some(signal)) => format!("signal {signal}"),
         (None, None) => "no status".to_owned(),
     };
-    let mut said = last_lines(PRINTED);
-    said.extend(last_lines(COMPLAINED));
+    // What a receiver prints is what it received.
+    let mut said = last_lines(COMPLAINED);
     said.drain(..said.len().saturating_sub(LAST_LINES));
     Ended { status, said }
 }
 
+/// The lines at the end of a file.
 fn last_lines(path: &str) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = File::open(path)?;

@@ -50,6 +50,8 @@ pub(crate) enum Order {
     Sockets,
     /// Waits until nothing waits in any UDP socket and everybody sleeps, if that is soon.
     Rest,
+    /// Tells which files of text there are that a program has written.
+    Written,
 }
 
 /// What came of an order.
@@ -63,6 +65,7 @@ pub(crate) enum Answer {
     Ran(crate::kernel::request::Ran),
     Sockets(Vec<Socket>),
     Rest(Rest),
+    Written(Vec<PathBuf>),
 }
 
 /// What a receiver still has to do.
@@ -98,7 +101,7 @@ pub(crate) enum Report {
 pub(crate) struct Ended {
     /// `status 1`, `signal 9`.
     pub(crate) status: String,
-    /// The last lines that it printed, those of its standard error last.
+    /// The last lines of its standard error.
     pub(crate) said: Vec<String>,
 }
 

@@ -100,6 +100,9 @@ pub(crate) async fn run(
                 }
                 Err(trouble) => Err(trouble.into()),
             };
+            if played.is_err() || setting.keep {
+                stage.collect_all().await;
+            }
             let outcome = evidence::outcome(&stage, kernel, played);
             close(stage, kernel, setting, (clock, outcome)).await
         }

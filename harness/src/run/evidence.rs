@@ -12,6 +12,7 @@ use crate::{
     run::{
         Error,
         case::{Interrupted, Setting},
+        collected,
         loss::spoilt,
         stage::Stage,
         trouble::{Failed, Trouble},
@@ -215,13 +216,12 @@ fn failure_of(
     {
         report.place = Some(place(scenario, &program.place));
     }
-    report.facts.extend(
-        stage
-            .faults
-            .iter()
-            .take(FINDINGS)
-            .map(|fault| printable(fault)),
-    );
+    let faults = stage.faults.iter().map(|fault| printable(fault));
+    let untold: Vec<String> = faults
+        .filter(|fault| *fault != printable(&report.sentence))
+        .take(FINDINGS)
+        .collect();
+    report.facts.extend(untold);
     report
 }
 
@@ -282,6 +282,7 @@ fn expectation(
         .skip(1)
         .take(FINDINGS)
         .map(|problem| problem.sentence.clone())
+        .chain(unmet.facts.iter().cloned())
         .collect();
     report
 }
@@ -366,6 +367,10 @@ fn write(stage: &Stage<'_>, folder: &Path) -> Result<(), Error> {
             log.records.concat(),
         )
         .map_err(wrong)?;
+    }
+    for node in stage.receivers.keys() {
+        let name = &stage.scenario.node(*node).name;
+        collected::write(&stage.judge, *node, &folder.join(file_name(name))).map_err(wrong)?;
     }
     Ok(())
 }

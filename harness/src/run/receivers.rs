@@ -70,6 +70,7 @@ impl<'scenario> Stage<'scenario> {
         if change != ProgramChange::Start {
             self.order(node, &Order::Stop { kill }, within).await?;
             self.running.remove(&node);
+            self.dropped.remove(&node);
         }
         match change {
             ProgramChange::Stop | ProgramChange::Kill => Ok(Ok(())),
@@ -116,6 +117,7 @@ impl<'scenario> Stage<'scenario> {
         match self.order(node, &order, within).await? {
             Answer::Done => {
                 self.running.insert(node);
+                self.watch_programs();
                 Ok(Ok(()))
             }
             Answer::Ended(ended) => refused(told(&ended)),
@@ -124,8 +126,15 @@ impl<'scenario> Stage<'scenario> {
         }
     }
 
+    /// From now on deadlines wait for all that runs at receivers, too.
+    pub(crate) fn watch_programs(&mut self) {
+        for process in self.receivers.values().flat_map(Receiver::processes) {
+            self.patience.watch(process);
+        }
+    }
+
     /// Gives a receiver's keeper an order, with the lab alive meanwhile.
-    async fn order(
+    pub(super) async fn order(
         &mut self,
         node: NodeIndex,
         order: &Order,
@@ -147,7 +156,7 @@ impl<'scenario> Stage<'scenario> {
     }
 
     /// From now on the judge is told of what a program writes to `source`.
-    async fn follow(&mut self, node: NodeIndex, source: &Source) -> Result<(), Trouble> {
+    pub(super) async fn follow(&mut self, node: NodeIndex, source: &Source) -> Result<(), Trouble> {
         let Some(receiver) = self.receivers.get_mut(&node) else {
             return Ok(());
         };
@@ -239,12 +248,21 @@ impl<'scenario> Stage<'scenario> {
         let ears = sockets.into_iter().map(|socket| Ear {
             port: socket.port,
             peer: socket.peer,
+            waiting: socket.waiting,
             drops: socket.drops,
         });
         Ok(Attention {
             runs: self.running.contains(&node),
             sockets: ears.collect(),
+            dropped: self.dropped.get(&node).copied().unwrap_or_default(),
         })
+    }
+
+    /// What found no room in a program's sockets until now explains nothing that comes.
+    pub(crate) async fn forget_drops(&mut self, node: NodeIndex) -> Result<(), Trouble> {
+        let drops = self.attention(node).await?.drops();
+        self.dropped.insert(node, drops);
+        Ok(())
     }
 }
 
@@ -267,7 +285,7 @@ fn told(ended: &Ended) -> String {
     let said = ended.said.iter().map(|line| format!("`{line}`"));
     let said: Vec<String> = said.collect();
     match said.as_slice() {
-        [] => format!("it ended with {}, and said nothing", ended.status),
+        [] => format!("it ended with {}, and complained of nothing", ended.status),
         said => format!(
             "it ended with {}, and said {}",
             ended.status,

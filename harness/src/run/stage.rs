@@ -57,6 +57,8 @@ pub(crate) struct Stage<'scenario> {
     pub(crate) receivers: BTreeMap<NodeIndex, Receiver>,
     /// The receivers whose program runs.
     pub(crate) running: BTreeSet<NodeIndex>,
+    /// How many datagrams had found no room in a program's sockets when what came before was judged.
+    pub(crate) dropped: BTreeMap<NodeIndex, u64>,
     /// Programs that ended by themselves.
     pub(crate) ended: Vec<String>,
     /// The receiver whose program is being started before the first step.
@@ -107,6 +109,7 @@ impl<'scenario> Stage<'scenario> {
             settings: BTreeMap::new(),
             receivers: BTreeMap::new(),
             running: BTreeSet::new(),
+            dropped: BTreeMap::new(),
             ended: Vec::new(),
             receiver: None,
             judge: Judge::new(scene),

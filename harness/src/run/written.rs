@@ -26,10 +26,15 @@ impl Stage<'_> {
         step: &Step,
         expect: &Expect,
     ) -> Result<(), Trouble> {
+        self.watch_programs();
         let mut sent = Sent::default();
         let (ending, proof) = self.await_written(step, expect, &mut sent).await?;
         let ending = self.gather(expect.at, &mut sent, ending).await?;
+        if ending != Ending::Settled {
+            self.collect(expect.at).await?;
+        }
         let attention = self.attention(expect.at).await?;
+        self.dropped.insert(expect.at, attention.drops());
         let verdict = self
             .judge
             .conclude_written(expect, sent.marker, (ending, proof), &attention);
@@ -96,11 +101,15 @@ impl Stage<'_> {
         step: &Step,
         absent: &Absent,
     ) -> Result<(), Trouble> {
+        self.watch_programs();
         let mut sent = Sent::default();
         let (ending, proof) = match absent.lasting {
             Some(lasting) => (self.listen_written(absent, lasting).await?, Proof::None),
             None => self.prove_written(step, absent, &mut sent).await?,
         };
+        if absent.because.is_some() {
+            self.collect(absent.at).await?;
+        }
         let attention = self.attention(absent.at).await?;
         let verdict = self.judge.conclude_absent_written(
             absent,
@@ -180,6 +189,7 @@ impl Stage<'_> {
     pub(crate) async fn set_up_is_written(&mut self) -> Result<(), Trouble> {
         let nodes: Vec<NodeIndex> = self.running.iter().copied().collect();
         for node in nodes {
+            self.forget_drops(node).await?;
             let sources = self.scenario.sources(node);
             let shown = |judge: &Judge| {
                 let mut sources = sources.iter();
@@ -192,7 +202,7 @@ impl Stage<'_> {
             // Where it does not come to the card at all, there is nothing to wait for.
             let deadline = self.now() + AT_ONCE;
             self.until(deadline, |judge| judge.has_set_up(node)).await?;
-            let deadline = self.now() + MARKER_WITHIN;
+            let deadline = self.now() + THROUGH_WITHIN;
             self.rests(node, deadline).await?;
             self.drain();
             self.judge.set_up_is_written(node, sources.into_iter());

@@ -79,7 +79,7 @@ pub(crate) fn judge(
     if problems.is_empty() {
         Ok(Passed::default())
     } else {
-        Err(Failure { problems })
+        Err(problems.into())
     }
 }
 

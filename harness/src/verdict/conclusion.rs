@@ -66,7 +66,7 @@ pub(crate) fn judge(
     if problems.is_empty() {
         Ok(conclusion.passed())
     } else {
-        Err(Failure { problems })
+        Err(problems.into())
     }
 }
 

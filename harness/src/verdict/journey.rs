@@ -42,6 +42,8 @@ pub(crate) enum Cause {
     NotListening,
     OtherPeer,
     ReceiverOverflow,
+    ReceiverWroteElsewhere,
+    ReceiverChangedIt,
     KernelDied,
 }
 
@@ -95,6 +97,8 @@ mod tests {
             Cause::NotListening,
             Cause::OtherPeer,
             Cause::ReceiverOverflow,
+            Cause::ReceiverWroteElsewhere,
+            Cause::ReceiverChangedIt,
             Cause::KernelDied
         )]
         cause: Cause,

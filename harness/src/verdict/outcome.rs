@@ -28,6 +28,15 @@ pub(crate) struct Arrived {
 #[error("{}", .problems.first().map_or("", |problem| &problem.sentence))]
 pub(crate) struct Failure {
     pub(crate) problems: Vec<Problem>,
+    /// What else explains it, in sentences.
+    pub(crate) facts: Vec<String>,
+}
+
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Self {
+        let facts = Vec::new();
+        Self { problems, facts }
+    }
 }
 
 /// One thing that is not as expected.

@@ -30,6 +30,8 @@ pub(crate) struct Reading {
 pub(crate) struct Attention {
     pub(crate) runs: bool,
     pub(crate) sockets: Vec<Ear>,
+    /// How many datagrams had found no room in them when it was looked last.
+    pub(crate) dropped: u64,
 }
 
 /// A UDP socket of a program.
@@ -38,11 +40,18 @@ pub(crate) struct Ear {
     pub(crate) port: u16,
     /// The only one that it hears.
     pub(crate) peer: Option<(IpAddr, u16)>,
+    /// What waits in it, in bytes.
+    pub(crate) waiting: u64,
     /// How many datagrams found no room in it.
     pub(crate) drops: u64,
 }
 
 impl Attention {
+    /// How many datagrams have found no room in all sockets together.
+    pub(crate) fn drops(&self) -> u64 {
+        self.sockets.iter().map(|ear| ear.drops).sum()
+    }
+
     /// Whether a socket takes what `source` sends to `port`.
     pub(crate) fn hears(&self, source: (IpAddr, u16), port: u16) -> bool {
         let mut ears = self.sockets.iter().filter(|ear| ear.port == port);
@@ -87,6 +96,11 @@ impl Reading {
         if !written.line(self.next).is_empty() {
             look(&mut self.stream, &self.matcher, written, self.next);
         }
+    }
+
+    /// The first line that is looked at.
+    pub(crate) fn first_line(&self) -> usize {
+        self.from
     }
 
     /// Takes up to `most` lines for a marker's, of those that are too many and that `may_be` one's; the last are likeliest.

@@ -7,12 +7,11 @@ use crate::{
         absence,
         conclusion::{End, shown, times},
         finding::Kind,
-        journey::{Cause, Journey},
+        journey::Cause,
         judge::{Ending, Judge},
         nearest::{Nearest, nearest},
         outcome::{Arrived, Failure, Passed, Problem},
-        reading::{self, Attention, Ear, Reading},
-        sighting::Sighting,
+        reading::{self, Attention, Reading},
         watch::Watch,
         written::Written,
     },
@@ -31,6 +30,8 @@ pub(crate) struct Desk<'judge> {
     /// None: nothing was written there.
     pub(crate) written: Option<&'judge Written>,
     pub(crate) attention: &'judge Attention,
+    /// The marker behind which it was looked.
+    pub(crate) floor: Option<u64>,
 }
 
 /// Judges an `expect`. `wire` is what is missing on the wire already; `over`: nothing can come any more.
@@ -58,7 +59,13 @@ pub(crate) fn of_expect(
     if problems.is_empty() {
         Ok(desk.passed())
     } else {
-        Err(Failure { problems })
+        let is_missing = problems.iter().any(|problem| problem.kind == Kind::Missing);
+        let facts = if is_missing {
+            desk.wrote_instead()
+        } else {
+            Vec::new()
+        };
+        Err(Failure { problems, facts })
     }
 }
 
@@ -86,8 +93,14 @@ pub(crate) fn of_absent(
         })
         .collect();
     if problems.is_empty() && !over && end.ending != Ending::Listened {
+        let waits = desk.attention.sockets.iter().any(|ear| ear.waiting > 0);
+        let why = if waits {
+            "something waits in its socket, which its program does not read"
+        } else {
+            "its program did not come to rest"
+        };
         let sentence = format!(
-            "the marker behind the lines did not come through to {}, and its program did not come to rest, so that they may still be on their way",
+            "the marker behind the lines did not come through to {}, and {why}, so that they may still be on their way",
             desk.shown()
         );
         problems.push(Problem::new(Kind::Unproven, sentence));
@@ -100,7 +113,7 @@ pub(crate) fn of_absent(
     }
     if problems.is_empty() {
         problems.extend(classes.flat_map(|class| {
-            let lost = desk.lost(watch, end, class);
+            let lost = desk.lost(class);
             absence::other_causes(
                 desk.judge,
                 absent,
@@ -113,16 +126,16 @@ pub(crate) fn of_absent(
     if problems.is_empty() {
         Ok(Passed::default())
     } else {
-        Err(Failure { problems })
+        Err(problems.into())
     }
 }
 
 impl Desk<'_> {
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         reading::shown(self.source, self.judge.scene.name(self.at))
     }
 
-    fn line(&self, number: usize) -> &[u8] {
+    pub(super) fn line(&self, number: usize) -> &[u8] {
         self.written.map_or(&[], |written| written.line(number))
     }
 
@@ -178,8 +191,12 @@ impl Desk<'_> {
             .find(|problem| matches!(problem.kind, Kind::Missing | Kind::Late));
         let taken = self.taken(class);
         let journey = match (before, taken.first()) {
-            (_, Some(sighting)) => Some(self.at_the_program(sighting)),
-            (Some(problem), None) => problem.journey.clone(),
+            (_, Some(sighting)) => Some(self.at_the_program(sighting, class)),
+            // What a program puts before a line stands in no kernel's log.
+            (Some(problem), None) => problem
+                .journey
+                .clone()
+                .filter(|journey| journey.cause != Some(Cause::NeverPrinted)),
             (None, None) => None,
         };
         if let Some(because) = journey
@@ -195,69 +212,6 @@ impl Desk<'_> {
             journey,
             ..Problem::new(Kind::Missing, sentence)
         }
-    }
-
-    /// The messages with the line that came to the receiver's card.
-    fn taken(&self, class: usize) -> Vec<&Sighting> {
-        let traffic = &self.judge.traffic;
-        let arrivals = traffic.arrivals(self.at).iter();
-        let sightings = arrivals.map(|number| &traffic.sightings[*number]);
-        sightings
-            .filter(|sighting| sighting.marker.is_none() && !sighting.replayed)
-            .filter(|sighting| {
-                let text = &sighting.message.text;
-                self.reading.matcher.find_in(text).contains(&class)
-            })
-            .collect()
-    }
-
-    /// What became of a message that came to the receiver's card.
-    fn at_the_program(&self, sighting: &Sighting) -> Journey {
-        let name = self.judge.scene.name(self.at);
-        let heading = &self.judge.traffic.flows.flow(sighting.flow).heading;
-        let (source, port) = (heading.source, heading.destination.1);
-        let journey = Journey {
-            printed: Some(true),
-            wire: Some(true),
-            arrived: Some(true),
-            lost: Some(name.to_owned()),
-            ..Journey::default()
-        };
-        let reached = format!("it reached {name}");
-        let sockets = self.attention.sockets.iter();
-        let at_port: Vec<&Ear> = sockets.filter(|ear| ear.port == port).collect();
-        if !self.attention.runs {
-            let because = format!("{reached}, where no program runs");
-            return journey.end(name, Cause::NotListening, because);
-        }
-        if at_port.is_empty() {
-            let because = format!("{reached}, where nobody listens on port {port}");
-            return journey.end(name, Cause::NotListening, because);
-        }
-        if !self.attention.hears(source, port) {
-            let peer = at_port[0].peer.map_or_else(String::new, |(address, port)| {
-                format!(" {address}, port {port}")
-            });
-            let because = format!("{reached}, whose program hears only its first peer,{peer}");
-            return journey.end(name, Cause::OtherPeer, because);
-        }
-        let drops: u64 = at_port.iter().map(|ear| ear.drops).sum();
-        if drops > 0 {
-            let because = format!(
-                "{reached}, where {drops} datagrams found no room in the socket of its program"
-            );
-            return journey.end(name, Cause::ReceiverOverflow, because);
-        }
-        Journey {
-            because: Some(format!("{reached}, and its program did not write it there")),
-            ..journey
-        }
-    }
-
-    /// How a line that must be absent was lost at the program; none where it did not come so far.
-    fn lost(&self, _: &Watch, _: &End, class: usize) -> Option<Journey> {
-        let taken = self.taken(class);
-        taken.last().map(|sighting| self.at_the_program(sighting))
     }
 
     fn disorder(&self, expect: &Expect) -> Option<Problem> {

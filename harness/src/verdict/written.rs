@@ -30,6 +30,21 @@ impl Written {
         }
     }
 
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The last line that says something and holds no marker.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        let lines = (0..=self.whole_lines())
+            .rev()
+            .map(|number| self.line(number));
+        let mut said =
+            lines.filter(|line| !line.trim_ascii().is_empty() && !self.marker.is_match(line));
+        said.next()
+    }
+
     /// It gained something.
     pub(crate) fn gain(&mut self, bytes: &[u8]) {
         let old = self.bytes.len();

@@ -52,18 +52,21 @@ fn steady(said: &str) -> String {
         Regex::new(concat!(
             r"(?m)(?P<duration>(?:\d+m )?\d+(?:\.\d+)?m?s)$",
             r"|(?P<record>(?:record|between|and) \d+)",
-            r"|(?P<time>\[ *\d+\.\d{6}\])",
+            r"|(?P<time>\[? *\d+\.\d{6}\])",
+            r"|(?P<date>\d{4}-\d\d-\d\dT[0-9:.]+\+00:00|\d{4}/\d\d/\d\d [0-9:]{8}|[A-Z][a-z]{2} [ \d]\d [0-9:]{8})",
+            r"|(?P<datagrams>\d+ datagrams)",
             r"|(?P<release>\d+\.\d+\.\d+[-+.0-9a-z]*-amd64)",
         ))
         .unwrap()
     });
     let name = |found: &Captures<'_>| {
         let (word, _) = found[0].split_once(' ').unwrap_or_default();
-        ["duration", "record", "time", "release"]
+        ["duration", "record", "time", "date", "datagrams", "release"]
             .into_iter()
             .find(|name| found.name(name).is_some())
             .map_or_else(String::new, |name| match name {
                 "record" => format!("{word} N"),
+                "datagrams" => "N datagrams".to_owned(),
                 other => other.to_uppercase(),
             })
     };

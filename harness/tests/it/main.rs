@@ -19,6 +19,7 @@ mod output;
 mod param;
 mod qemu;
 mod readme;
+mod receivers;
 mod routers;
 mod schedule;
 mod shell;

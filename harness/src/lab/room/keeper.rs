@@ -1,9 +1,10 @@
 //! The first process of a room: it does nothing but live as long as we do. When it ends, the kernel kills all others.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -79,6 +80,18 @@ impl Keeper {
         }
     }
 
+    /// All processes of its namespace.
+    pub(super) fn family(&self) -> Vec<u32> {
+        let own = namespace(&self.process.to_string());
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let of_family = processes.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let id = name.parse().ok()?;
+            (own.is_some() && namespace(&name) == own).then_some(id)
+        });
+        of_family.collect()
+    }
+
     /// Kills it, and so all of the room.
     pub(super) fn kill(&self) {
         // One that is gone is gone.
@@ -102,6 +115,11 @@ impl Drop for Keeper {
         let process = self.process;
         let _ = std::thread::Builder::new().spawn(move || waitpid(process, None));
     }
+}
+
+/// Which process namespace a process is in.
+fn namespace(process: &str) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/pid")).ok()
 }
 
 /// Nothing, or why it is not ready.

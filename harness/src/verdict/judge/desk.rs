@@ -1,5 +1,7 @@
 //! Follows expectations that read what a program wrote.
 
+use std::collections::BTreeMap;
+
 use memchr::memmem;
 
 use crate::{
@@ -41,6 +43,14 @@ impl Judge {
             .or_insert_with(|| Written::new(token))
     }
 
+    /// All that the program at `at` wrote, as far as it was read.
+    pub(crate) fn written_at(&self, at: NodeIndex) -> BTreeMap<&Source, &Written> {
+        let desks = self.desks.iter().filter(|((node, _), _)| *node == at);
+        desks
+            .map(|((_, source), written)| (source, written))
+            .collect()
+    }
+
     /// How far an expectation is that reads what a program wrote. `marker` is the last one that was sent for it.
     pub(crate) fn expect_written(&mut self, expect: &Expect, marker: Option<u64>) -> Progress {
         // What the wire has seen explains what is missing.
@@ -73,6 +83,7 @@ impl Judge {
     ) -> Result<Passed, Failure> {
         self.expect_written(expect, marker);
         let reading = self.reading.take();
+        let floor = self.floor((expect.at, &expect.source), expect.replay);
         let on_the_wire = self.conclude(expect, marker, ending);
         let Some(reading) = reading else {
             return Ok(Passed::default());
@@ -80,7 +91,7 @@ impl Judge {
         let place = (expect.at, &expect.source);
         let came = self.came_through(place, marker);
         let over = came || proof == Proof::Over || ending == Ending::KernelDied;
-        let desk = self.desk(&reading, place, attention);
+        let desk = self.desk(&reading, place, (attention, floor));
         let verdict = shortfall::of_expect(&desk, expect, on_the_wire.err().as_ref(), over);
         if let Some(marker) = marker.filter(|_| !came) {
             self.written(expect.at, &expect.source).cut(marker);
@@ -135,7 +146,9 @@ impl Judge {
             return Ok(Passed::default());
         };
         let came = proof == Proof::Over || self.came_through((absent.at, &absent.source), ends.0);
-        let desk = self.desk(&reading, (absent.at, &absent.source), attention);
+        let place = (absent.at, &absent.source);
+        let floor = self.floor(place, absent.replay);
+        let desk = self.desk(&reading, place, (attention, floor));
         shortfall::of_absent(&desk, absent, (&watch, &end), came)
     }
 
@@ -232,7 +245,7 @@ impl Judge {
         &'judge self,
         reading: &'judge Reading,
         (at, source): (NodeIndex, &'judge Source),
-        attention: &'judge Attention,
+        (attention, floor): (&'judge Attention, Option<u64>),
     ) -> Desk<'judge> {
         Desk {
             judge: self,
@@ -241,6 +254,7 @@ impl Judge {
             source,
             written: self.desks.get(&(at, source.clone())),
             attention,
+            floor,
         }
     }
 }
