@@ -39,7 +39,7 @@ pub(crate) use loss::Loss;
 pub(crate) use port::{BuildError, GuestNic, Port, PortIndex};
 
 use crate::{
-    lab::{namespace::Namespace, port::End, segment::Segment, wire::Reading},
+    lab::{loss::Counters, namespace::Namespace, port::End, segment::Segment, wire::Reading},
     scenario::{Node, NodeIndex, Scenario},
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Lab {
     ports: Vec<Port>,
     /// Of those nodes that live in one.
     networks: BTreeMap<NodeIndex, Namespace>,
+    /// What was counted of them while they were built: IPv6 speaks before an interface is up.
+    counted: BTreeMap<NodeIndex, Counters>,
     captures: Captures,
     waiting: VecDeque<Event>,
     waiting_bytes: usize,
@@ -78,6 +80,7 @@ impl Lab {
         let mut lab = Self {
             started: Instant::now(),
             captures: Captures::new(scenario, &ports),
+            counted: loss::counted(&networks),
             networks,
             nodes: scenario.nodes.clone(),
             segments: members.into_iter().map(Segment::new).collect(),

@@ -3,11 +3,14 @@
 //! Frames of ours in a namespace are lost silently: the kernel only counts them. What a router or a real receiver's
 //! socket throws away by rule is no loss: that is for the judge to tell.
 
-use std::{fmt, fs};
+use std::{collections::BTreeMap, fmt, fs};
 
-use crate::lab::{
-    Lab, Port,
-    namespace::{Namespace, NamespaceError},
+use crate::{
+    lab::{
+        Lab, Port,
+        namespace::{Namespace, NamespaceError},
+    },
+    scenario::NodeIndex,
 };
 
 /// Frames that were not taken in time.
@@ -37,9 +40,12 @@ impl Lab {
         for (node, network) in &self.networks {
             // What cannot be read was counted by nobody.
             let counters = Counters::read(network).unwrap_or_default();
+            let before = self.counted.get(node).copied().unwrap_or_default();
             let name = &self.nodes[node.0].name;
-            losses.extend(Loss::of(name, counters.unsent, Cause::Queue));
-            losses.extend(Loss::of(name, counters.discarded, Cause::Memory));
+            let unsent = counters.unsent.saturating_sub(before.unsent);
+            let discarded = counters.discarded.saturating_sub(before.discarded);
+            losses.extend(Loss::of(name, unsent, Cause::Queue));
+            losses.extend(Loss::of(name, discarded, Cause::Memory));
         }
         losses
     }
@@ -81,7 +87,7 @@ impl fmt::Display for Loss {
 }
 
 /// What the kernel counts of a node that lives in a namespace.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     /// Frames that left the node and did not come out at the lab's end (`veth.c`, `tx_dropped`).
     pub(super) unsent: u64,
@@ -103,6 +109,14 @@ impl Counters {
             })
         })
     }
+}
+
+/// What is counted of these networks so far.
+pub(super) fn counted(networks: &BTreeMap<NodeIndex, Namespace>) -> BTreeMap<NodeIndex, Counters> {
+    let counted = networks.iter();
+    counted
+        .map(|(node, network)| (*node, Counters::read(network).unwrap_or_default()))
+        .collect()
 }
 
 /// The sum of a table's column `drop` of what is sent: `eth0: ` and eight numbers for each direction.

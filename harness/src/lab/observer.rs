@@ -36,6 +36,8 @@ pub(crate) struct Observer {
     sockets: SocketSet<'static>,
     mac: MacAddress,
     ports: Vec<u16>,
+    /// What could not be answered, since whoever gets the answer was asked for its MAC first.
+    unanswered: Option<Vec<u8>>,
 }
 
 /// Addresses that no machine can have.
@@ -95,6 +97,7 @@ impl Observer {
             sockets: SocketSet::new(Vec::new()),
             mac,
             ports: ports.to_vec(),
+            unanswered: None,
         })
     }
 
@@ -103,6 +106,19 @@ impl Observer {
         if !self.may_answer(frame) {
             return Vec::new();
         }
+        let answers = self.answer(frame, time);
+        if answers.iter().any(|answer| asks_for_a_mac(answer)) {
+            self.unanswered = Some(frame.to_vec());
+        } else if is_about_a_mac(frame)
+            && let Some(unanswered) = self.unanswered.take()
+        {
+            return [answers, self.receive(&unanswered, time)].concat();
+        }
+        answers
+    }
+
+    /// smoltcp's answers. Where it does not know the MAC of whom it answers, it asks for that and forgets the question.
+    fn answer(&mut self, frame: &[u8], time: Duration) -> Vec<Vec<u8>> {
         self.cable.incoming = Some(frame.to_vec());
         let micros = i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         self.endpoint.poll(
@@ -131,6 +147,27 @@ impl Observer {
             _ => !is_fragment,
         }
     }
+}
+
+/// ARP's operation, or the type of a message of neighbour discovery.
+fn of_a_mac(frame: &[u8]) -> Option<u8> {
+    const ARP: [u8; 2] = [0x08, 0x06];
+    const IPV6: [u8; 2] = [0x86, 0xdd];
+    match frame.get(12..14)?.try_into().ok()? {
+        ARP => frame.get(21).copied(),
+        IPV6 if frame.get(20) == Some(&58) => frame.get(54).copied(),
+        _ => None,
+    }
+}
+
+/// An ARP request, or a neighbour solicitation.
+fn asks_for_a_mac(frame: &[u8]) -> bool {
+    matches!(of_a_mac(frame), Some(1 | 135))
+}
+
+/// An ARP reply, or a neighbour advertisement.
+fn is_about_a_mac(frame: &[u8]) -> bool {
+    matches!(of_a_mac(frame), Some(2 | 136))
 }
 
 fn entry(route: &Route) -> smoltcp::iface::Route {

@@ -79,9 +79,12 @@ fn pair(own: &Interface, theirs: &Interface) -> Option<(IpAddr, IpAddr)> {
             .iter()
             .find(|source| source.contains(&destination.addr()));
         let same_family = || {
-            own.addresses
-                .iter()
-                .find(|source| source.addr().is_ipv4() == destination.addr().is_ipv4())
+            let mut own = own.addresses.iter();
+            own.find(|source| {
+                // No router sends on what comes from a link-local address.
+                source.addr().is_ipv4() == destination.addr().is_ipv4()
+                    && !matches!(source.addr(), IpAddr::V6(source) if source.is_unicast_link_local())
+            })
         };
         same_subnet
             .or_else(same_family)

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{netconsole::MacAddress, scenario::NodeIndex};
+use crate::scenario::{NodeIndex, RemoteMac};
 
 /// `expect`: these lines arrive at a receiver.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +57,7 @@ pub(crate) struct Asked {
     pub(crate) release: Option<Release>,
     pub(crate) source_port: Option<u16>,
     pub(crate) source: Option<IpAddr>,
-    pub(crate) destination_mac: Option<MacAddress>,
+    pub(crate) destination_mac: Option<RemoteMac>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

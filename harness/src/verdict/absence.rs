@@ -10,7 +10,7 @@ use crate::{
         judge::{Ending, Judge},
         outcome::{Failure, Passed, Problem},
         stream::Stream,
-        trace::trace,
+        trace::{has_expired, trace},
         watch::Watch,
     },
 };
@@ -58,6 +58,7 @@ pub(crate) fn judge(
         .take(20)
         .map(problem)
         .collect();
+    let settled = settled || is_used_up(judge, watch, end);
     if problems.is_empty() && !settled && end.ending != Ending::Listened {
         let sentence = "the marker or the probe behind it did not come through, so that the lines may still be on their way";
         problems.push(Problem::new(Kind::Unproven, sentence.to_owned()));
@@ -81,6 +82,14 @@ pub(crate) fn judge(
     } else {
         Err(problems.into())
     }
+}
+
+/// Whether all lines went in circles until their hops were used up: the probe does, too, where it goes that way.
+fn is_used_up(judge: &Judge, watch: &Watch, end: &End) -> bool {
+    let mut lines = (0..watch.matcher.class_count())
+        .flat_map(|class| watch.streams.iter().map(move |stream| (class, stream)));
+    !watch.streams.is_empty()
+        && lines.all(|(class, stream)| has_expired(judge, (watch, end), stream, class))
 }
 
 /// What is wrong if a line died elsewhere (`lost_later`: behind the wire), or of something else, than the scenario says.

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::{
     netconsole::{
+        MacAddress,
         escape::show,
         message::{Content, Extended},
     },
-    scenario::expectation::{Asked, Format, Release},
+    scenario::{
+        RemoteMac,
+        expectation::{Asked, Format, Release},
+    },
     verdict::{
+        attribution::Heading,
         finding::Kind,
         judge::Judge,
+        scene::Scene,
         sighting::Sighting,
         userdata::{behind_dictionary, shown},
+        way::interfaces_on,
     },
 };
 
@@ -171,10 +178,13 @@ fn check_way(judge: &Judge, asked: &Asked, sighting: &Sighting, wrong: &mut Vec<
             format!("its source address is {address}, expected {must}"),
         ));
     }
-    if let Some(must) = asked
-        .destination_mac
-        .filter(|must| *must != heading.destination_mac)
-    {
+    let must = asked.destination_mac.as_ref();
+    let must = must.map(|must| mac_on(&judge.scene, heading, must));
+    if let Some(must) = must.filter(|must| *must != Some(heading.destination_mac)) {
+        let must = must.map_or(
+            "that of a node which is not on the sender's link".to_owned(),
+            |must| must.to_string(),
+        );
         wrong.push((
             Kind::WrongSettings,
             format!(
@@ -183,6 +193,17 @@ fn check_way(judge: &Judge, asked: &Asked, sighting: &Sighting, wrong: &mut Vec<
             ),
         ));
     }
+}
+
+/// The MAC that is asked for; of a node, that of its interface on the link that the sender sent it on.
+fn mac_on(scene: &Scene, heading: &Heading, asked: &RemoteMac) -> Option<MacAddress> {
+    let node = match asked {
+        RemoteMac::Address(mac) => return Some(*mac),
+        RemoteMac::Node(node) => *node,
+    };
+    let mut interfaces = interfaces_on(scene, heading.link);
+    let found = interfaces.find(|(owner, _)| *owner == node);
+    found.map(|(_, interface)| interface.mac)
 }
 
 fn count(pieces: usize, what: &str) -> String {

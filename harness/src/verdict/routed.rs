@@ -208,3 +208,32 @@ fn a_router_that_drops_a_line_saw_it_last() {
         Some("gw got it and did not send it on")
     );
 }
+
+/// gw has no way back to the sender: as routers do, it is not asked to send on what comes from there.
+#[test]
+fn a_router_without_a_way_back_filters_lines_out() {
+    let mut kernel = kernel(|_| {});
+    let near = &mut kernel.judge.scene.nodes[OTHER.0].interfaces[0];
+    near.addresses = vec!["10.7.0.3/24".parse().unwrap()];
+    kernel.forward = Some(|_| Vec::new());
+    kernel.print("line");
+    let failure = kernel.expect(&expect(&["line"])).unwrap_err();
+    let journey = failure.problems[0].journey.clone().unwrap();
+    assert_eq!(
+        (journey.lost.as_deref(), journey.cause),
+        (Some("gw"), Some(Cause::Filtered))
+    );
+}
+
+#[test]
+fn no_router_sends_on_what_comes_from_a_link_local_address() {
+    let mut kernel = kernel(|state| {
+        state.settings.local_ip = "fe80::1".parse().unwrap();
+        state.settings.remote_ip = "fd01::2".parse().unwrap();
+    });
+    kernel.forward = Some(|_| Vec::new());
+    kernel.print("line");
+    let failure = kernel.expect(&expect(&["line"])).unwrap_err();
+    let journey = failure.problems[0].journey.clone().unwrap();
+    assert_eq!(journey.cause, Some(Cause::WrongSource));
+}

@@ -507,7 +507,7 @@ fn a_target_that_keeps_its_old_settings_is_found() {
 #[case::source_port(|expect: &mut Expect| expect.asked.source_port = Some(6664), Some(Kind::WrongSettings))]
 #[case::source(|expect: &mut Expect| expect.asked.source = Some("10.0.0.1".parse().unwrap()), None)]
 #[case::other_source(|expect: &mut Expect| expect.asked.source = Some("10.0.0.2".parse().unwrap()), Some(Kind::WrongSettings))]
-#[case::mac(|expect: &mut Expect| expect.asked.destination_mac = Some(MacAddress::BROADCAST), Some(Kind::WrongSettings))]
+#[case::mac(|expect: &mut Expect| expect.asked.destination_mac = Some(crate::scenario::RemoteMac::Address(MacAddress::BROADCAST)), Some(Kind::WrongSettings))]
 #[case::contiguous(|expect: &mut Expect| expect.asked.contiguous = true, None)]
 fn judges_what_is_asked(#[case] ask: fn(&mut Expect), #[case] kind: Option<Kind>) {
     let mut kernel = Kernel::with(|state| {

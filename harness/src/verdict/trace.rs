@@ -1,8 +1,10 @@
 //! Follows a missing line from the kernel's log to where it was lost.
 
+mod routers;
+
 use crate::{
-    netconsole::{MacAddress, message::Content},
-    scenario::{Interface, Node, NodeIndex},
+    netconsole::message::Content,
+    scenario::NodeIndex,
     verdict::{
         attribution::Heading,
         conclusion::End,
@@ -13,8 +15,8 @@ use crate::{
         sighting::Sighting,
         stream::Stream,
         target::TargetState,
+        trouble::first_hop_limit,
         watch::Watch,
-        way::{interfaces_on, is_router, passage},
     },
 };
 
@@ -46,6 +48,29 @@ pub(crate) fn trace(
         Some(&number) => trace.lost_on_the_way(journey, number),
         None => trace.never_sent(journey),
     }
+}
+
+/// Whether it is seen of every message with the line that was sent and not taken that its hops are used up: then it cannot
+/// come any more, though nothing comes through behind it.
+pub(crate) fn has_expired(
+    judge: &Judge,
+    (watch, end): (&Watch, &End),
+    stream: &Stream,
+    class: usize,
+) -> bool {
+    let trace = Trace {
+        judge,
+        watch,
+        end,
+        stream,
+        class,
+    };
+    let seen = trace.on_the_wire();
+    let is_over = |number: &usize| {
+        let journey = trace.lost_on_the_way(Journey::default(), *number);
+        journey.cause == Some(Cause::TtlExpired)
+    };
+    !seen.is_empty() && seen.iter().all(is_over)
 }
 
 struct Trace<'judge> {
@@ -262,69 +287,15 @@ impl Trace<'_> {
                 let because = format!("{at} does not take it: {rejection}");
                 journey.end(at, Cause::from(&rejection), because)
             }
-            None => self.lost_before_a_router(journey, self.heading(last)),
-        }
-    }
-
-    /// The receiver is not on the link: a router should have sent it on.
-    fn lost_before_a_router(&self, journey: Journey, heading: &Heading) -> Journey {
-        let scene = &self.judge.scene;
-        let (mac, address) = (heading.destination_mac, heading.destination.0);
-        let routers = || {
-            interfaces_on(scene, heading.link)
-                .filter(|(node, _)| *node != heading.from && is_router(scene, *node))
-        };
-        if let Some((router, _)) = routers().find(|(_, interface)| interface.mac == mac) {
-            let name = scene.name(router);
-            return match passage(scene, router, address) {
-                Some(_) => Journey {
-                    lost: Some(name.to_owned()),
-                    because: Some(format!("{name} got it and did not send it on")),
-                    ..journey
-                },
-                None => journey.end(
-                    name,
-                    Cause::NoRoute,
-                    format!("{name} knows no way to {address}"),
-                ),
-            };
-        }
-        let gateway = scene.nodes.get(heading.from.0);
-        let gateway = gateway.and_then(|node| node.route_to(address));
-        let is_gateway = |interface: &Interface| {
-            let mut addresses = interface.addresses.iter();
-            gateway.is_some_and(|route| addresses.any(|own| own.addr() == route.gateway))
-        };
-        let asked = routers().find(|(_, interface)| is_gateway(interface));
-        match asked.or_else(|| routers().next()) {
-            Some((router, interface)) => {
-                let name = scene.name(router);
-                let because = format!(
-                    "{name} does not take it: destination MAC {mac} is {}, {name}'s is {}",
-                    self.whose(mac),
-                    interface.mac
-                );
-                journey.end(name, Cause::NotMyMac, because)
-            }
             None => {
-                let at = scene.name(self.watch.at);
-                let because = format!("it left on a link that {at} is not on");
-                journey.end(scene.name(heading.from), Cause::NoRoute, because)
+                let heading = self.heading(last);
+                // Each router lowers it by one, and sends on nothing of which it would be zero.
+                let passed = self.copies(number).count() - 1;
+                if passed + 1 == usize::from(first_hop_limit(heading.source.0)) {
+                    return self.expired(journey, heading);
+                }
+                self.lost_before_a_router(journey, heading)
             }
-        }
-    }
-
-    /// `agent's`.
-    fn whose(&self, mac: MacAddress) -> String {
-        let nodes = &self.judge.scene.nodes;
-        let has = |node: &&Node| {
-            let mut interfaces = node.interfaces.iter();
-            interfaces.any(|interface| interface.mac == mac)
-        };
-        match nodes.iter().find(has) {
-            _ if mac == MacAddress::BROADCAST => "everybody's".to_owned(),
-            Some(node) => format!("{}'s", node.name),
-            None => "nobody's".to_owned(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is wrong with a single datagram.
 
+use std::net::IpAddr;
+
 use crate::{
     netconsole::{Datagram, datagram::Fault, escape::show_start},
     verdict::{attribution::Attribution, finding::Kind},
@@ -16,8 +18,17 @@ pub(crate) struct Trouble {
 }
 
 /// What netpoll writes into the IP header (`net/core/netpoll.c`, `netpoll_send_udp`).
-pub(crate) const TIME_TO_LIVE: u8 = 64;
-pub(crate) const HOP_LIMIT: u8 = 32;
+const TIME_TO_LIVE: u8 = 64;
+/// See [`TIME_TO_LIVE`].
+const HOP_LIMIT: u8 = 32;
+
+/// How many hops netconsole gives a datagram from `source`.
+pub(crate) fn first_hop_limit(source: IpAddr) -> u8 {
+    match source {
+        IpAddr::V4(_) => TIME_TO_LIVE,
+        IpAddr::V6(_) => HOP_LIMIT,
+    }
+}
 
 /// What is wrong with a datagram by itself, after the one before it, and as one of its target's.
 pub(crate) fn troubles(
@@ -37,11 +48,7 @@ pub(crate) fn troubles(
         .iter()
         .map(|fault| trouble(fault.into(), field(*fault), fault.to_string()))
         .collect();
-    let must = if datagram.source.is_ipv4() {
-        TIME_TO_LIVE
-    } else {
-        HOP_LIMIT
-    };
+    let must = first_hop_limit(datagram.source.ip());
     if datagram.hop_limit != must {
         let sentence = format!(
             "wrong hop limit: {}, netconsole sends {must}",

@@ -53,14 +53,19 @@ pub(crate) fn passage(scene: &Scene, router: NodeIndex, address: IpAddr) -> Opti
     if own().any(|interface| has(interface, address)) {
         return None;
     }
-    let near = own().find(|interface| {
+    let near = own().find_map(|interface| {
         let mut subnets = interface.addresses.iter();
-        subnets.any(|subnet| subnet.contains(&address))
+        let subnet = subnets.find(|subnet| subnet.contains(&address))?;
+        Some((interface, subnet.prefix_len()))
     });
-    let (interface, gateway) = match near {
-        Some(interface) => (interface, address),
-        None => {
-            let route = node.route_to(address)?;
+    let route = node.route_to(address);
+    let (interface, gateway) = match (near, route) {
+        (Some((_, length)), Some(route)) if route.to.prefix_len() > length => {
+            (node.interfaces.get(route.interface)?, route.gateway)
+        }
+        (Some((interface, _)), _) => (interface, address),
+        (None, route) => {
+            let route = route?;
             (node.interfaces.get(route.interface)?, route.gateway)
         }
     };
@@ -72,6 +77,12 @@ pub(crate) fn passage(scene: &Scene, router: NodeIndex, address: IpAddr) -> Opti
             .find(|(_, interface)| has(interface, gateway))
             .map(|(_, interface)| interface.mac),
     })
+}
+
+/// Whether a router knows any way to an address: what comes from one to which it knows none is thrown away, since reverse
+/// paths are checked loosely (`ip-sysctl.rst`, `rp_filter`). IPv6 has no such check.
+pub(crate) fn knows_a_way(scene: &Scene, router: NodeIndex, address: IpAddr) -> bool {
+    address.is_ipv6() || passage(scene, router, address).is_some()
 }
 
 /// The interfaces of all nodes on a link.

@@ -8,7 +8,11 @@ use crate::{
     netconsole::MacAddress,
     scenario::{
         NodeIndex,
-        meaning::{interface::EndOf, node::Roster, subnet::host},
+        meaning::{
+            interface::EndOf,
+            node::Roster,
+            subnet::{host, special},
+        },
         mistake::{Mistake, Mistakes},
         tree::{At, Span},
     },
@@ -234,12 +238,7 @@ fn place(
         }
         return None;
     };
-    let special = match subnet.value {
-        _ if address.value == subnet.value.network() => Some("network"),
-        IpNet::V4(net) if address.value == IpAddr::V4(net.broadcast()) => Some("broadcast"),
-        IpNet::V4(_) | IpNet::V6(_) => None,
-    };
-    if let Some(special) = special {
+    if let Some(special) = special(&subnet.value, address.value) {
         let title = format!(
             "{} is the {special} address of {}",
             address.value, subnet.value

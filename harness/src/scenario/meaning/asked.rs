@@ -1,21 +1,18 @@
 //! What is asked about the messages that carry the expected lines.
 
-use crate::{
-    netconsole::MacAddress,
-    scenario::{
-        NodeIndex, RemoteMac,
-        expectation::{Asked, Format, Release},
-        meaning::{
-            expectation::judged,
-            settings::mac_or_node,
-            step::{Script, times},
-            value,
-        },
-        mistake::{Mistake, Mistakes},
-        read::{Either, table::Keyed, word::Word},
-        tree::{At, Span},
-        written,
+use crate::scenario::{
+    NodeIndex,
+    expectation::{Asked, Format, Release},
+    meaning::{
+        expectation::judged,
+        settings::mac_or_node,
+        step::{Script, times},
+        value,
     },
+    mistake::{Mistake, Mistakes},
+    read::{Either, table::Keyed, word::Word},
+    tree::{At, Span},
+    written,
 };
 
 /// Only extended messages have headers, fragments and userdata.
@@ -109,7 +106,6 @@ fn of_target(script: &Script<'_, '_>, target: usize, span: Span, title: String) 
 pub(crate) fn asked(
     script: &Script<'_, '_>,
     expect: &written::expectation::Expect,
-    about: (Option<NodeIndex>, Option<usize>),
     mistakes: &mut Mistakes<'_>,
 ) -> Option<Asked> {
     let userdata = expect.userdata.as_ref().map(|userdata| &userdata.value.0);
@@ -121,7 +117,7 @@ pub(crate) fn asked(
     };
     let destination_mac = match &expect.destination_mac {
         None => None,
-        Some(mac) => Some(destination_mac(script, mac, about, mistakes)?),
+        Some(mac) => Some(mac_or_node(mac, script.roster, mistakes)?),
     };
     Some(Asked {
         format: value(expect.format.as_ref()),
@@ -143,25 +139,4 @@ pub(crate) fn asked(
         source: expect.source.as_ref().map(|address| address.value.0),
         destination_mac,
     })
-}
-
-/// The MAC that is asked for: as written, or that of a node's interface on a link of the sender.
-fn destination_mac(
-    script: &Script<'_, '_>,
-    mac: &At<String>,
-    about: (Option<NodeIndex>, Option<usize>),
-    mistakes: &mut Mistakes<'_>,
-) -> Option<MacAddress> {
-    let node = match mac_or_node(mac, script.roster, mistakes)? {
-        RemoteMac::Address(mac) => return Some(mac),
-        RemoteMac::Node(node) => node,
-    };
-    let senders = judged(script, about.0, about.1)
-        .into_iter()
-        .filter_map(|target| script.aims.aim(target).on);
-    let interface = senders
-        .into_iter()
-        .find_map(|sender| script.net.towards(node, sender));
-    let interface = interface.or_else(|| script.net.interfaces_of(node).first());
-    interface.map(|interface| interface.mac)
 }

@@ -82,7 +82,7 @@ fn long_expect(
     if let Some(lines) = &lines {
         check_lines(&source, lines, expect.span, mistakes);
     }
-    let asked = asked(script, written, (at, target.flatten()), mistakes);
+    let asked = asked(script, written, mistakes);
     Some(Expect {
         at: at?,
         target: target?,

@@ -64,13 +64,6 @@ impl Net {
         self.interfaces.get(node.0).map_or(&[], Vec::as_slice)
     }
 
-    /// The interface of `node` on a link that it shares with `other`.
-    pub(crate) fn towards(&self, node: NodeIndex, other: NodeIndex) -> Option<&Interface> {
-        self.interfaces_of(node)
-            .iter()
-            .find(|interface| self.links[interface.link].nodes.contains(&other))
-    }
-
     /// Whether frames or packets can come from `from` to `to`, through routers where need be.
     pub(crate) fn reaches(&self, from: NodeIndex, to: NodeIndex, roster: &Roster<'_>) -> bool {
         let mut seen = vec![from];

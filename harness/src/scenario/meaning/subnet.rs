@@ -62,18 +62,30 @@ pub(crate) fn overlap(one: &IpNet, other: &IpNet) -> bool {
 /// The `number`th host of `subnet`, counted from 1, if it has as many.
 pub(crate) fn host(subnet: &IpNet, number: usize) -> Option<IpNet> {
     let number = u32::try_from(number).ok()?;
+    let number = number.checked_sub(u32::from(is_pair(subnet)))?;
     let address: IpAddr = match subnet {
-        IpNet::V4(net) => {
-            let address = u32::from(net.network()).checked_add(number)?;
-            Ipv4Addr::from(Some(address).filter(|address| *address < u32::from(net.broadcast()))?)
-                .into()
-        }
+        IpNet::V4(net) => Ipv4Addr::from(u32::from(net.network()).checked_add(number)?).into(),
         IpNet::V6(net) => {
             Ipv6Addr::from(u128::from(net.network()).checked_add(number.into())?).into()
         }
     };
-    let within = subnet.contains(&address);
-    within
-        .then(|| IpNet::new(address, subnet.prefix_len()).ok())
-        .flatten()
+    if !subnet.contains(&address) || special(subnet, address) == Some("broadcast") {
+        return None;
+    }
+    IpNet::new(address, subnet.prefix_len()).ok()
+}
+
+/// Whether it is one of the two addresses between two machines, which both are hosts' (RFC 3021, RFC 6164).
+fn is_pair(subnet: &IpNet) -> bool {
+    subnet.prefix_len() + 1 == subnet.max_prefix_len()
+}
+
+/// What an address of `subnet` is, where no host may have it.
+pub(crate) fn special(subnet: &IpNet, address: IpAddr) -> Option<&'static str> {
+    match subnet {
+        _ if is_pair(subnet) => None,
+        _ if address == subnet.network() => Some("network"),
+        IpNet::V4(net) if address == IpAddr::V4(net.broadcast()) => Some("broadcast"),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    }
 }

@@ -142,6 +142,23 @@ fn addresses_follow_from_the_order(#[case] links: &str, #[case] expected: &[&str
     assert_eq!(interfaces(links), expected);
 }
 
+#[rstest]
+#[case::ipv4("10.0.0.0/31", "10.0.0.0/31", "10.0.0.1/31")]
+#[case::ipv6("fd00::/127", "fd00::/127", "fd00::1/127")]
+fn of_two_addresses_both_are_hosts(
+    #[case] subnet: &str,
+    #[case] first: &str,
+    #[case] second: &str,
+) {
+    let links = format!("[[links]]\nsubnet = {subnet:?}\nnodes = [\"box\", \"agent\"]");
+    let has = |line: &String, address: &str| line.contains(&format!(" link 0 {address} "));
+    let interfaces = interfaces(&links);
+    assert!(
+        has(&interfaces[0], first) && has(&interfaces[1], second),
+        "{interfaces:?}"
+    );
+}
+
 #[test]
 fn a_node_says_its_own_address_and_card() {
     let scenario = scenario(
@@ -423,14 +440,11 @@ fn expect_asks_for_all_that_it_says() {
         (asked.release, asked.source_port),
         (Some(Release::Absent), Some(6665))
     );
-    assert_eq!(
-        asked.destination_mac,
-        Some("02:00:ac:10:00:02".parse().unwrap())
-    );
+    assert_eq!(asked.destination_mac, Some(RemoteMac::Node(NodeIndex(1))));
 }
 
 #[test]
-fn a_node_as_destination_is_its_interface_on_the_senders_link() {
+fn a_destination_can_be_a_node() {
     let text = include_str!("../../../tests/data/scenarios/gateway-mac.toml").replace(
         "file = \"/var/log/10.1.0.1/netconsole.log\"",
         "wire = true, destination-mac = \"gw\"",
@@ -441,7 +455,7 @@ fn a_node_as_destination_is_its_interface_on_the_senders_link() {
     };
     assert_eq!(
         expect.asked.destination_mac,
-        Some("02:00:0a:01:00:02".parse().unwrap())
+        Some(RemoteMac::Node(NodeIndex(1)))
     );
 }
 

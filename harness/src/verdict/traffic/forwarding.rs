@@ -12,7 +12,7 @@ use crate::{
         sighting::Sighting,
         target::Targets,
         traffic::{Traffic, alone},
-        trouble::{HOP_LIMIT, TIME_TO_LIVE, Trouble, faults},
+        trouble::{Trouble, faults, first_hop_limit},
         way::Passage,
     },
 };
@@ -67,11 +67,7 @@ impl Traffic {
         scene: &Scene,
     ) {
         let router = scene.name(frame.from);
-        let first = if datagram.source.is_ipv4() {
-            TIME_TO_LIVE
-        } else {
-            HOP_LIMIT
-        };
+        let first = first_hop_limit(datagram.source.ip());
         let ways: Vec<(u8, Passage)> = origins
             .iter()
             .flat_map(|origin| (1..).zip(&self.flows.flow(*origin).way))
