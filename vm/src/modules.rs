@@ -73,14 +73,16 @@ impl ModuleTree {
         }
     }
 
-    /// Puts a file in the place of the module of the same name. The kernel would refuse a module that was built for
-    /// another one, so this does, too.
+    /// Puts a file in the place of the module of the same name: that by which the module calls itself, whatever its file
+    /// is called; only modules that have no name (before 4.14) go by their file's. The kernel would refuse a module that
+    /// was built for another one, so this does, too.
     pub fn replace(&mut self, path: &Path) -> Result<ModuleName> {
         let name = ModuleName::of_file(path).ok_or_else(|| Error::BadModule {
             path: path.to_owned(),
             why: "its name does not end in .ko".to_owned(),
         })?;
         let module = self.read(name.clone(), path.to_owned(), PathBuf::new())?;
+        let name = module.info.name().unwrap_or(name);
         if self.presence(&name)? == Presence::Loadable && !self.replacements.contains_key(&name) {
             let original = self.module(&name)?;
             check_vermagic(&module, original.info.vermagic())?;
@@ -320,6 +322,20 @@ pub(crate) mod tests {
             modules[0].below,
             Path::new("kernel/drivers/net/net-failover.ko")
         );
+    }
+
+    #[test]
+    fn a_replacement_goes_by_the_name_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        write_tree(&folder.path().join("tree"));
+        let mine = folder.path().join("broken-in-some-way.ko");
+        let vermagic = format!("vermagic={VERMAGIC}");
+        fs::write(&mine, elf_with_modinfo(&["name=failover", &vermagic])).unwrap();
+        let mut tree = tree(&folder.path().join("tree"));
+        assert_eq!(tree.replace(&mine).unwrap(), ModuleName::new("failover"));
+        let module = tree.module(&ModuleName::new("failover")).unwrap();
+        assert_eq!(module.path, mine);
+        assert_eq!(module.below, Path::new("kernel/net/failover.ko"));
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl ModuleInfo {
             .map(|(_, value)| value.as_str())
     }
 
+    /// By what name the kernel knows the module once it is loaded.
+    pub fn name(&self) -> Option<ModuleName> {
+        self.values("name").next().map(ModuleName::new)
+    }
+
     /// The release and the options of the kernel that the module was built for.
     pub fn vermagic(&self) -> &str {
         self.values("vermagic").next().unwrap_or_default()
