@@ -71,6 +71,20 @@ impl Scenario {
         self.steps.iter().filter(runs).map(|step| step.on)
     }
 
+    /// The senders whose kernel is made to go through something.
+    pub(crate) fn tried(&self) -> impl Iterator<Item = NodeIndex> {
+        let ordeals = self.steps.iter().filter(|step| step.action.is_ordeal());
+        ordeals.map(|step| step.on)
+    }
+
+    /// Every line that is expected anywhere.
+    pub(crate) fn expected(&self) -> impl Iterator<Item = &Line> {
+        self.steps.iter().flat_map(|step| match &step.action {
+            Action::Expect(expect) => &expect.lines[..],
+            _ => &[],
+        })
+    }
+
     /// Whether the sender `node` is a machine that boots from its own files: it has targets that a boot makes, it is booted
     /// again, or its files in /etc are written.
     pub(crate) fn boots(&self, node: NodeIndex) -> bool {

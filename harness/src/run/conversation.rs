@@ -14,6 +14,9 @@ use crate::{
     scenario::NodeIndex,
 };
 
+/// How long an answer may take until somebody looks whether the kernel is still alive, and again after that.
+const LOOKED_AT_AFTER: Duration = Duration::from_secs(2);
+
 /// What happens next.
 pub(crate) enum Happening {
     Event(Event),
@@ -51,13 +54,18 @@ impl Stage<'_> {
         node: NodeIndex,
         (deadline, within): (Instant, Duration),
     ) -> Result<Result<Answer, Refusal>, Silence> {
+        let mut look = self.now() + LOOKED_AT_AFTER;
         loop {
-            match self.next(Some(node), deadline).await? {
+            match self.next(Some(node), look.min(deadline)).await? {
                 Happening::Word(from, Word::Answer(answer)) if from == node => {
                     self.drain();
                     return self.answered(node, answer).await;
                 }
-                Happening::Deadline => return Err(Silence::Deadline(within)),
+                Happening::Deadline if look < deadline => {
+                    self.look_at_silent(node).await?;
+                    look = self.now() + LOOKED_AT_AFTER;
+                }
+                Happening::Deadline => return Err(self.overdue(node, within).await),
                 happening => self.take_happening(happening).await?,
             }
             self.must_not_be_dead(node)?;

@@ -1,32 +1,38 @@
 //! Senders whose kernel died, or hangs: how that is noticed, and their log, read from outside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lastwords_vm::{
-    printk::{self, LogRecord},
+    printk::{self, LogError, LogRecord, NotePlace},
     qemu::Qemu,
     qmp::QmpError,
 };
 
 use crate::{
     kernel::Answer,
-    netconsole::record::Record,
+    netconsole::{escape::show_start, record::Record},
     run::{
         guest::Guest,
         silence::Silence,
         stage::{Stage, chain},
     },
     scenario::{NodeIndex, needs::KernelVersion},
+    verdict::complaint::{KERNEL, is_complaint, is_hang},
 };
 
 /// The last words of every panic that does not reboot (`kernel/panic.c`): behind them nothing is printed any more.
 const LAST_WORDS: &str = "---[ end Kernel panic";
+/// How an oops, or a warning, ends to speak (`kernel/panic.c`, `print_oops_end_marker`).
+const END_OF_TRACE: &str = "---[ end trace";
 /// How a panic begins to speak.
 const PANIC: &str = "Kernel panic - not syncing";
 /// How often a sender may say that it is dead and live: a line of a scenario can say so, too.
 const MOST_FALSE_ALARMS: u32 = 100;
-/// The kernel's own facility: what /dev/kmsg is given has another (`devkmsg_write`).
-const KERNEL: u8 = 0;
+/// How much of a line is told.
+const SHOWN: usize = 160;
 
 /// What became of senders.
 #[derive(Debug, Default)]
@@ -122,8 +128,8 @@ impl Stage<'_> {
         if is_read && !said {
             return Ok(false);
         }
-        let sentence = match self.panic_of(node) {
-            Some(panic) => format!("the kernel died: `{panic}`"),
+        let sentence = match self.death_cry(node) {
+            Some(said) => format!("the kernel died: {said}"),
             None => "the kernel died".to_owned(),
         };
         self.dies(node, sentence, false);
@@ -156,8 +162,8 @@ impl Stage<'_> {
         };
         self.fates.dead.insert(node, death);
         self.read_memory(node).await?;
-        let sentence = match self.panic_of(node) {
-            Some(panic) => format!("the kernel died and the machine {how}: `{panic}`"),
+        let sentence = match self.death_cry(node) {
+            Some(said) => format!("the kernel died and the machine {how}: {said}"),
             None => format!("the machine {how}"),
         };
         self.dies(node, sentence, true);
@@ -181,12 +187,23 @@ impl Stage<'_> {
         }
     }
 
-    /// The first line of a sender's panic.
-    fn panic_of(&self, node: NodeIndex) -> Option<String> {
+    /// The first line of a sender's panic, and before it that of the oops, or whatever it was, that it followed.
+    fn death_cry(&self, node: NodeIndex) -> Option<String> {
         let log = self.judge.logs.get(&node)?;
-        let mut records = log.after(None);
-        let panic = records.find(|record| is_kernels(record, PANIC))?;
-        Some(String::from_utf8_lossy(&panic.text).into_owned())
+        let ready = self.judge.ready.get(&node).copied().flatten();
+        let (mut complaint, mut is_over) = (None, true);
+        for record in log.after(ready) {
+            if is_kernels(record, PANIC) {
+                let said = complaint.into_iter().chain([record]);
+                return Some(quoted(said));
+            }
+            if is_complaint(record) && is_over {
+                complaint = Some(record);
+                is_over = false;
+            }
+            is_over |= is_kernels(record, END_OF_TRACE);
+        }
+        None
     }
 
     /// Has QEMU do something, with the lab alive meanwhile.
@@ -208,22 +225,11 @@ impl Stage<'_> {
 
     /// Reads what is new in the log of `node` from its memory; false where that is not possible.
     pub(crate) async fn read_memory(&mut self, node: NodeIndex) -> Result<bool, Silence> {
-        let has_ended = self.fates.has_ended(node);
         let guest = self.guests.iter().find(|guest| guest.node == node);
         let Some(note) = guest.and_then(|guest| guest.note) else {
             return Ok(false);
         };
-        let read = async |qemu: &mut Qemu| {
-            if !has_ended {
-                qemu.pause().await?;
-            }
-            let records = printk::read(qemu, note).await;
-            if !has_ended {
-                qemu.resume().await?;
-            }
-            Ok(records)
-        };
-        match self.command(node, read).await? {
+        match self.records_in_memory(node, note).await? {
             Ok(records) => {
                 self.log_from_outside(node, &records);
                 Ok(true)
@@ -234,6 +240,68 @@ impl Stage<'_> {
                 self.faults.push(fault);
                 Ok(false)
             }
+        }
+    }
+
+    async fn records_in_memory(
+        &mut self,
+        node: NodeIndex,
+        note: NotePlace,
+    ) -> Result<Result<Vec<LogRecord>, LogError>, Silence> {
+        let has_ended = self.fates.has_ended(node);
+        let read = async |qemu: &mut Qemu| {
+            if !has_ended {
+                qemu.pause().await?;
+            }
+            let records = printk::read(qemu, note).await;
+            if !has_ended {
+                qemu.resume().await?;
+            }
+            Ok(records)
+        };
+        self.command(node, read).await
+    }
+
+    /// Looks at a sender that owes an answer for long, though nothing has come that says so: a kernel can die where no
+    /// line leaves it.
+    pub(crate) async fn look_at_silent(&mut self, node: NodeIndex) -> Result<(), Silence> {
+        let guest = self.guests.iter().find(|guest| guest.node == node);
+        // A processor that stops somewhere is not to be sent on.
+        let note = guest.and_then(|guest| guest.note.filter(|_| !guest.is_trapped));
+        let Some(note) = note.filter(|_| !self.fates.is_silent(node)) else {
+            return Ok(());
+        };
+        // What cannot be read now is read, or found unreadable, when it is needed.
+        if let Ok(records) = self.records_in_memory(node, note).await? {
+            let last = records.last().map(|record| record.kmsg(false, usize::MAX));
+            let last = last.and_then(|line| Record::parse(line.as_bytes()).ok());
+            if last.is_some_and(|record| is_kernels(&record, LAST_WORDS)) {
+                self.is_dead_now(node).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why a sender gave no answer in time: also what its kernel has complained of since it was last heard.
+    pub(crate) async fn overdue(&mut self, node: NodeIndex, within: Duration) -> Silence {
+        let heard = self.judge.logs.get(&node).and_then(|log| log.last());
+        let is_trapped = |guest: &Guest| guest.node == node && guest.is_trapped;
+        if self.guests.iter().any(is_trapped) || self.fates.is_silent(node) {
+            return Silence::Deadline(within);
+        }
+        match self.read_memory(node).await {
+            Ok(true) => {}
+            Ok(false) => return Silence::Deadline(within),
+            Err(silence) => return silence,
+        }
+        let log = self.judge.logs.get(&node);
+        let mut news = log.into_iter().flat_map(|log| log.after(heard));
+        match news.find(|record| is_complaint(record) || is_hang(record)) {
+            Some(record) => Silence::Dead(format!(
+                "the kernel did not answer within {within:?}, and says {}",
+                quoted([record])
+            )),
+            None => Silence::Deadline(within),
         }
     }
 
@@ -270,6 +338,15 @@ impl Stage<'_> {
             },
         );
     }
+}
+
+/// The texts of records.
+fn quoted<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
+    let texts = records.into_iter();
+    let texts: Vec<String> = texts
+        .map(|record| format!("`{}`", show_start(&record.text, SHOWN)))
+        .collect();
+    texts.join(", ")
 }
 
 fn is_kernels(record: &Record, start: &str) -> bool {

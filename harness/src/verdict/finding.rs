@@ -66,6 +66,8 @@ pub(crate) enum Kind {
     Repeated,
     /// A record that passes the console level was not sent.
     Unsent,
+    /// The kernel oopsed, met a bug, or warned of one, and no step asked for it.
+    KernelComplained,
     /// More arrived than is kept.
     Overflow,
 }

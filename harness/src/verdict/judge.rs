@@ -10,7 +10,7 @@ use crate::{
     netconsole::{Record, message::Content},
     scenario::{NodeIndex, expectation::Source},
     verdict::{
-        audit,
+        audit, complaint,
         console::ConsoleLevels,
         finding::{Finding, Findings},
         log::Log,
@@ -46,6 +46,8 @@ pub(crate) struct Judge {
     gone: BTreeSet<NodeIndex>,
     /// Of each sender that was booted while it was watched: the marker that its kernel printed at first.
     first_markers: BTreeMap<NodeIndex, u64>,
+    /// Of each sender: the last record that was printed before it was ready.
+    pub(crate) ready: BTreeMap<NodeIndex, Option<u64>>,
     pub(crate) console_levels: BTreeMap<NodeIndex, ConsoleLevels>,
     /// By receiver and what is read there.
     windows: HashMap<(NodeIndex, Source), Window>,
@@ -71,6 +73,7 @@ impl Judge {
             earlier_findings: Findings::default(),
             gone: BTreeSet::new(),
             first_markers: BTreeMap::new(),
+            ready: BTreeMap::new(),
             console_levels: BTreeMap::new(),
             windows: HashMap::new(),
             watch: None,
@@ -144,6 +147,13 @@ impl Judge {
             .add(record, &self.scene.token);
     }
 
+    /// Whether a record of a sender's kernel was read before.
+    pub(crate) fn knows(&self, sender: NodeIndex, record: &Record) -> bool {
+        let log = self.logs.get(&sender);
+        let known = log.and_then(|log| log.get(record.header.sequence));
+        known.is_some_and(|known| known.raw == record.raw)
+    }
+
     /// Everything that a sender's kernel printed until now was read.
     pub(crate) fn log_is_complete(&mut self, sender: NodeIndex) {
         self.logs.entry(sender).or_default().is_complete = true;
@@ -161,6 +171,7 @@ impl Judge {
         self.traffic.is_gone(sender, &self.scene, &mut self.targets);
         let mut findings = std::mem::take(&mut self.earlier_findings);
         audit::audit(self, sender, &mut findings);
+        complaint::audit(self, sender, &mut findings);
         self.earlier_findings = findings;
         let over = self.traffic.sightings.len();
         self.targets.end_all_of(sender, over, self.next_marker);
@@ -178,6 +189,16 @@ impl Judge {
         self.first_markers.insert(sender, marker);
         let levels = ConsoleLevels::booted(level, marker);
         self.console_levels.insert(sender, levels);
+    }
+
+    /// A sender is ready, and the log of its boot was read: up to the first marker of a kernel that was booted, else all
+    /// that was read until now, is not what the scenario is about.
+    pub(crate) fn is_ready(&mut self, sender: NodeIndex) {
+        let log = self.logs.get(&sender);
+        let first = self.first_markers.get(&sender);
+        let first = first.and_then(|marker| log?.marker(*marker));
+        let ready = first.or_else(|| log?.last());
+        self.ready.insert(sender, ready);
     }
 
     /// A marker, or the first of the sender's kernel where that came later.
@@ -210,6 +231,7 @@ impl Judge {
         findings.extend(&self.earlier_findings);
         for sender in self.logs.keys() {
             audit::audit(self, *sender, &mut findings);
+            complaint::audit(self, *sender, &mut findings);
         }
         findings.list().to_vec()
     }

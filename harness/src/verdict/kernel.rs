@@ -101,6 +101,8 @@ impl Kernel {
             nodes,
             releases,
             busy: BTreeSet::new(),
+            tried: BTreeSet::new(),
+            expected: Vec::new(),
         });
         let mut kernel = Self {
             judge,

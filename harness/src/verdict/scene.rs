@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::scenario::{Interface, Node, NodeIndex};
+use crate::scenario::{Interface, Line, Node, NodeIndex};
 
 /// The lab as a judge has to know it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,10 @@ pub(crate) struct Scene {
     pub(crate) releases: BTreeMap<NodeIndex, String>,
     /// Senders on which the scenario runs programs: those may send what they like.
     pub(crate) busy: BTreeSet<NodeIndex>,
+    /// Senders that a step makes go through something: their kernel may complain.
+    pub(crate) tried: BTreeSet<NodeIndex>,
+    /// Every line that is expected anywhere.
+    pub(crate) expected: Vec<Line>,
 }
 
 /// A frame on a link.

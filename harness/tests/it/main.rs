@@ -6,6 +6,7 @@
 )]
 
 mod boot;
+mod broken;
 mod check;
 mod death;
 mod exit;
