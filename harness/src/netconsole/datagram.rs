@@ -35,9 +35,15 @@ pub(crate) struct Datagram<'frame> {
 /// Why a frame is no datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotUdp {
-    /// ARP, neighbour discovery and the like, and what programs send.
+    /// Errors, groups, neighbour discovery and the like: a kernel sends it by itself.
     #[error("not UDP")]
     Other,
+    /// It says or asks who has an address.
+    #[error("ARP")]
+    Arp,
+    /// A kernel sends it only for programs.
+    #[error("what programs send")]
+    OfPrograms,
     /// Neither: nothing in a kernel under test sends it.
     #[error("of a kind that no kernel sends by itself")]
     Strange,
@@ -48,13 +54,18 @@ pub(crate) enum NotUdp {
 
 impl NotUdp {
     /// What a packet of another protocol is: a kernel resolves addresses, tells errors, joins groups.
-    fn of(protocol: IpNumber) -> Self {
-        match protocol {
-            IpNumber::ICMP
-            | IpNumber::IPV6_ICMP
-            | IpNumber::IGMP
-            | IpNumber::IPV6_HEADER_HOP_BY_HOP
-            | IpNumber::TCP => Self::Other,
+    fn of(protocol: IpNumber, packet: &[u8]) -> Self {
+        match (protocol, packet.first()) {
+            // Echo requests.
+            (IpNumber::ICMP, Some(8)) | (IpNumber::IPV6_ICMP, Some(128)) => Self::OfPrograms,
+            (IpNumber::TCP, _) => Self::OfPrograms,
+            (
+                IpNumber::ICMP
+                | IpNumber::IPV6_ICMP
+                | IpNumber::IGMP
+                | IpNumber::IPV6_HEADER_HOP_BY_HOP,
+                _,
+            ) => Self::Other,
             _ => Self::Strange,
         }
     }
@@ -168,7 +179,7 @@ impl<'frame> Datagram<'frame> {
         let mut datagram = match kind {
             EtherType::IPV4 => Self::parse_ipv4(packet),
             EtherType::IPV6 => Self::parse_ipv6(packet),
-            EtherType::ARP => Err(NotUdp::Other),
+            EtherType::ARP => Err(NotUdp::Arp),
             _ => Err(NotUdp::Strange),
         }?;
         datagram.source_mac = MacAddress(ethernet.source());
@@ -181,7 +192,8 @@ impl<'frame> Datagram<'frame> {
     fn parse_ipv4(packet: &'frame [u8]) -> Result<Self, NotUdp> {
         let header = Ipv4HeaderSlice::from_slice(packet).map_err(|_| NotUdp::Broken)?;
         if header.protocol() != IpNumber::UDP {
-            return Err(NotUdp::of(header.protocol()));
+            let packet = &packet[header.slice().len()..];
+            return Err(NotUdp::of(header.protocol(), packet));
         }
         let mut faults = ipv4_faults(&header);
         let (says, holds) = (usize::from(header.total_len()), packet.len());
@@ -208,7 +220,8 @@ impl<'frame> Datagram<'frame> {
     fn parse_ipv6(packet: &'frame [u8]) -> Result<Self, NotUdp> {
         let header = Ipv6HeaderSlice::from_slice(packet).map_err(|_| NotUdp::Broken)?;
         if header.next_header() != IpNumber::UDP {
-            return Err(NotUdp::of(header.next_header()));
+            let packet = &packet[header.slice().len()..];
+            return Err(NotUdp::of(header.next_header(), packet));
         }
         let mut faults = Vec::new();
         if header.traffic_class() != 0 {
@@ -494,10 +507,11 @@ mod tests {
     }
 
     #[rstest]
-    #[case::arp(&[&[0xff; 12], [8, 6].as_slice(), &[0; 28]].concat(), NotUdp::Other)]
+    #[case::arp(&[&[0xff; 12], [8, 6].as_slice(), &[0; 28]].concat(), NotUdp::Arp)]
     #[case::short(&[0; 5], NotUdp::Strange)]
     #[case::another_type(&[&[0xff; 12], [0x88, 0xb5].as_slice(), &[0; 28]].concat(), NotUdp::Strange)]
     #[case::icmp(&ipv4_of(1), NotUdp::Other)]
+    #[case::tcp(&ipv4_of(6), NotUdp::OfPrograms)]
     #[case::another_protocol(&ipv4_of(253), NotUdp::Strange)]
     #[case::short_ip(&[&[0xff; 12], [8, 0].as_slice(), &[0x45; 5]].concat(), NotUdp::Broken)]
     fn tells_what_is_no_datagram(#[case] frame: &[u8], #[case] reason: NotUdp) {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 
@@ -49,6 +50,23 @@ impl Scene {
         self.nodes
             .get(node.0)
             .is_some_and(|node| node.sender().is_some())
+    }
+
+    /// Whether who put a frame of ARP on its link speaks for itself there (RFC 826: the sender's addresses).
+    pub(crate) fn is_own_arp(&self, frame: &Frame) -> bool {
+        let Some(node) = self.nodes.get(frame.from.0) else {
+            return false;
+        };
+        let (Some(mac), Some(address)) = (frame.bytes.get(22..28), frame.bytes.get(28..32)) else {
+            return false;
+        };
+        let mut cards = node.interfaces.iter();
+        let own = cards.any(|card| card.link == frame.link && card.mac.0 == *mac);
+        let mut addresses = node.interfaces.iter().flat_map(|card| &card.addresses);
+        let says =
+            |net: &ipnet::IpNet| matches!(net.addr(), IpAddr::V4(own) if own.octets() == *address);
+        // Who looks whether an address is taken has none yet.
+        own && frame.bytes[6..12] == *mac && (address == [0; 4] || addresses.any(says))
     }
 
     /// A node's interface by its name.

@@ -11,7 +11,7 @@ use crate::{
     verdict::{
         finding::Kind,
         journey::Cause,
-        kernel::{BOX, Kernel, OTHER, TOKEN, absent, expect},
+        kernel::{BOX, Kernel, OTHER, absent, expect},
     },
 };
 
@@ -260,8 +260,34 @@ fn a_program_on_a_sender_sends_what_it_likes() {
 #[case::another_type(|frame: &mut Vec<u8>| { frame.splice(12..14, [0x88, 0xb5]); })]
 #[case::two_tags(|frame: &mut Vec<u8>| { frame.splice(12..12, [0x88, 0xa8, 0, 42]); })]
 #[case::another_protocol(|frame: &mut Vec<u8>| { frame[23] = 253; sum_up(frame); })]
-#[case::tcp_with_a_marker(|frame: &mut Vec<u8>| { frame[23] = 6; sum_up(frame); frame.extend(TOKEN.as_bytes()); })]
+#[case::tcp(|frame: &mut Vec<u8>| { frame[23] = 6; sum_up(frame); })]
+#[case::an_echo_request(|frame: &mut Vec<u8>| { frame[23] = 1; frame[34] = 8; sum_up(frame); })]
+#[case::arp_for_another(|frame: &mut Vec<u8>| arp(frame, [10, 0, 0, 2]))]
 fn notices_lines_that_leave_as_no_udp(#[case] change: fn(&mut Vec<u8>)) {
+    beside_a_line(change, &[Kind::Stray]);
+}
+
+/// Frames that a kernel sends by itself.
+#[rstest]
+#[case::arp_for_itself(|frame: &mut Vec<u8>| arp(frame, [10, 0, 0, 1]))]
+#[case::arp_without_an_address(|frame: &mut Vec<u8>| arp(frame, [0, 0, 0, 0]))]
+#[case::an_error(|frame: &mut Vec<u8>| { frame[23] = 1; frame[34] = 3; sum_up(frame); })]
+fn takes_what_a_kernel_sends_by_itself(#[case] change: fn(&mut Vec<u8>)) {
+    beside_a_line(change, &[]);
+}
+
+/// Makes a frame an ARP reply of the box that this is its address.
+fn arp(frame: &mut Vec<u8>, address: [u8; 4]) {
+    let box_mac: [u8; 6] = frame[6..12].try_into().unwrap();
+    frame.truncate(12);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
+    frame.extend(box_mac);
+    frame.extend(address);
+    frame.resize(60, 0);
+}
+
+#[track_caller]
+fn beside_a_line(change: fn(&mut Vec<u8>), kinds: &[Kind]) {
     let mut kernel = Kernel::basic();
     let settings = kernel.targets[0].settings.clone();
     let mut frame = kernel.frame_of(&settings, b"[    1.000000] wanted\n");
@@ -269,7 +295,7 @@ fn notices_lines_that_leave_as_no_udp(#[case] change: fn(&mut Vec<u8>)) {
     kernel.print("wanted");
     kernel.put(frame);
     check(&mut kernel, &expect(&["wanted"]), None);
-    found(&mut kernel, &[Kind::Stray]);
+    found(&mut kernel, kinds);
 }
 
 #[test]

@@ -99,7 +99,14 @@ impl Traffic {
     fn take_other(&mut self, not_udp: NotUdp, frame: &Frame, scene: &Scene) {
         let token = scene.token.as_bytes();
         let marked = || frame.bytes.windows(token.len()).any(|piece| piece == token);
-        if scene.is_sender(frame.from) && (not_udp == NotUdp::Strange || marked()) {
+        let busy = scene.busy.contains(&frame.from);
+        let strange = match not_udp {
+            NotUdp::Strange => true,
+            NotUdp::OfPrograms => !busy,
+            NotUdp::Arp => !busy && !scene.is_own_arp(frame),
+            NotUdp::Other | NotUdp::Broken => false,
+        };
+        if scene.is_sender(frame.from) && (strange || marked()) {
             let sentence = format!(
                 "{} sent a frame that is no UDP: `{}`",
                 scene.name(frame.from),
