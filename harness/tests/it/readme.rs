@@ -126,6 +126,7 @@ fn is_as_shown(printed: &[String], shown: &[String]) -> bool {
 
 #[rstest]
 #[case::readme("README.md")]
+#[case::post("scenarios/post/README.md")]
 fn every_command_prints_what_is_shown(#[case] page: &str) {
     let text = fs::read_to_string(root().join(page)).unwrap();
     let page = Page::read(&text);
@@ -178,4 +179,20 @@ fn the_scenario_of_the_readme_is_the_shipped_one() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let shipped = fs::read_to_string(root().join("scenarios/smoke/kmsg.toml")).unwrap();
     assert!(readme.contains(&format!("```toml\n{shipped}```\n")));
+}
+
+/// The table of the post's sentences names scenarios that are there.
+#[test]
+fn the_page_through_the_post_names_scenarios_that_are_there() {
+    let folder = root().join("scenarios/post");
+    let page = fs::read_to_string(folder.join("README.md")).unwrap();
+    let links = Regex::new(r"\]\(([^)#]+\.toml)\)").unwrap();
+    let named: Vec<&str> = links
+        .captures_iter(&page)
+        .map(|link| link.get(1).unwrap().as_str())
+        .collect();
+    assert!(named.len() > 20);
+    for name in named {
+        assert!(folder.join(name).is_file(), "{name}");
+    }
 }

@@ -1,8 +1,8 @@
 //! A receiver's /etc: a copy of what receivers are configured with, and the rest of the machine's as it is.
 
 use std::{
-    fs,
-    os::unix::fs::symlink,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -68,9 +68,9 @@ fn see(from: &Path, to: &Path) -> Result<(), PlaceError> {
     Ok(())
 }
 
-/// Whether a folder of /etc is one that receivers are configured in.
+/// Whether a folder of /etc is one that receivers are configured in, or started from.
 fn is_configuration(name: &str) -> bool {
-    ["log", "default"].iter().any(|word| name.contains(word))
+    name == "init.d" || ["log", "default"].iter().any(|word| name.contains(word))
 }
 
 fn entries(folder: &Path) -> impl Iterator<Item = (PathBuf, String)> {
@@ -108,7 +108,12 @@ fn copy_entry(from: &Path, to: &Path, depth: u32) -> Result<(), PlaceError> {
         return Ok(());
     };
     match fs::read(from) {
-        Ok(bytes) if about.is_file() && about.len() <= LARGEST => write(to, &bytes),
+        Ok(bytes) if about.is_file() && about.len() <= LARGEST => {
+            write(to, &bytes)?;
+            // A start script is run.
+            let mode = Permissions::from_mode(0o600 | (about.permissions().mode() & 0o755));
+            fs::set_permissions(to, mode).map_err(doing(format!("allow {}", to.display())))
+        }
         _ => Ok(()),
     }
 }
