@@ -12,16 +12,15 @@ use lastwords_vm::kernel::config::{Config, Setting};
 use netlink_packet_route::{
     address::{AddressAttribute, AddressFlags, AddressMessage},
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, Prop},
-    neighbour::{NeighbourAttribute, NeighbourMessage},
+    neighbour::NeighbourMessage,
 };
 
 use crate::{
     kernel::{
         Refusal,
         interface::{address_of, connect, has_carrier, name_of, netlink},
-        neighbour::address_of_neighbour,
+        neighbour::{address_of_neighbour, mac_of_neighbour},
     },
-    netconsole::MacAddress,
     param::{
         Interface, Machine,
         machine::{Kernel, Neighbour, Own, Support},
@@ -133,19 +132,10 @@ fn own(message: &AddressMessage) -> Option<Own> {
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
-    let mac = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                Some(MacAddress(bytes.as_slice().try_into().ok()?))
-            }
-            _ => None,
-        })?;
     Some(Neighbour {
         interface: message.header.ifindex,
         address: address_of_neighbour(message)?,
-        mac,
+        mac: mac_of_neighbour(message)?,
     })
 }
 

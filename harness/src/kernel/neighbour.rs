@@ -189,16 +189,7 @@ impl Hop {
         if neighbour.header.state == NeighbourState::Failed {
             return Resolution::Failed;
         }
-        let mac = neighbour
-            .attributes
-            .iter()
-            .find_map(|attribute| match attribute {
-                NeighbourAttribute::LinkLayerAddress(bytes) => {
-                    Some(MacAddress(bytes.as_slice().try_into().ok()?))
-                }
-                _ => None,
-            });
-        mac.map_or(Resolution::Open, Resolution::Mac)
+        mac_of_neighbour(neighbour).map_or(Resolution::Open, Resolution::Mac)
     }
 }
 
@@ -207,6 +198,19 @@ enum Resolution {
     Mac(MacAddress),
     Failed,
     Open,
+}
+
+/// The MAC that an entry gives, where it is an Ethernet address.
+pub(crate) fn mac_of_neighbour(neighbour: &NeighbourMessage) -> Option<MacAddress> {
+    neighbour
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                Some(MacAddress(bytes.as_slice().try_into().ok()?))
+            }
+            _ => None,
+        })
 }
 
 /// The IP address that an entry is about.
