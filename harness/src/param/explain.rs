@@ -222,12 +222,11 @@ fn syntax(
             format!("the {field} {written} is too large: ports end at 65535")
         }
         Problem::NotAnAddress if written.is_empty() => format!("the {field} is missing"),
-        Problem::Unended(_) => format!("the {field} {}", invalid.problem),
+        Problem::Unended(_) | Problem::NeedsExtended => format!("the {field} {}", invalid.problem),
         Problem::NotAPort
         | Problem::NotAnAddress
         | Problem::OtherFamily
         | Problem::NotAMac
-        | Problem::NeedsExtended
         | Problem::TooLong => format!("the {field} `{written}` {}", invalid.problem),
     };
     let fate = support::of_a_bad_target(&machine.kernel);

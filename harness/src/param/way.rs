@@ -143,6 +143,15 @@ impl Way {
             .unwrap_or_default()
     }
 
+    /// What decides between routes of the same metric.
+    fn decides(&self) -> &'static str {
+        if self.named {
+            "the interface that was named decides"
+        } else {
+            "the kernel takes this one now"
+        }
+    }
+
     fn why_not_another(&self, machine: &Machine) -> Option<String> {
         let route = self.route.as_ref()?;
         if self.rivals.is_empty() {
@@ -154,6 +163,16 @@ impl Way {
             return Some(format!(
                 "By itself the kernel would take the route {better}; this one has metric {}.",
                 route.metric
+            ));
+        }
+        if let Some(alike) = self
+            .rivals
+            .iter()
+            .find(|rival| rival.metric == route.metric)
+        {
+            let (alike, decides) = (alike.shown(machine), self.decides());
+            return Some(format!(
+                "The route {alike} is as good as this one: {decides}."
             ));
         }
         let what = if route.network.prefix_len() == 0 {
@@ -349,6 +368,13 @@ mod tests {
              the one with metric 100 counts, not the one through 10.9.0.254 on eth1 (metric 200).",
         );
         one.named = true;
+        one.route.as_mut().unwrap().metric = 200;
+        check(
+            &one,
+            "10.2.0.2",
+            "10.2.0.2 is not on eth0's networks: the way goes through 10.1.0.254, whose MAC this is. The route through \
+             10.9.0.254 on eth1 (metric 200) is as good as this one: the interface that was named decides.",
+        );
         one.route.as_mut().unwrap().metric = 300;
         check(
             &one,
