@@ -15,6 +15,8 @@ use crate::{
 
 /// How long a kernel that did not come up is watched, once its console can be seen.
 const WATCHED_WITHIN: Duration = Duration::from_secs(60);
+/// What a distribution's kernel takes of its machine's memory while it boots, generously.
+const KERNEL_MIB: u32 = 96;
 /// Words for a kernel whose console is to be seen, from its first line on.
 const CONSOLE: &str = "earlyprintk=ttyS0 console=ttyS0 loglevel=7";
 
@@ -62,6 +64,10 @@ impl Boot<'_> {
             Err(Late) => format!("PID 1 did not answer within {:?}", self.within),
         };
         drop(qemu);
+        let why = match self.room(self.initramfs.finish()?.len()) {
+            Some(doubt) => format!("{why} {doubt}"),
+            None => why,
+        };
         let console = self.console().await?;
         Err(QemuError::NotUp { why, console })
     }
@@ -104,6 +110,18 @@ impl Boot<'_> {
             })?;
         }
         Qemu::start(machine, start(cards, processor)).await
+    }
+
+    /// What is to be doubted where the machine's memory may not hold what is packed into it: the kernel, the initramfs, its
+    /// files unpacked, and a tmpfs takes no more than half of the memory.
+    fn room(&self, initramfs: usize) -> Option<String> {
+        let packed = u32::try_from(initramfs >> 20).unwrap_or(u32::MAX);
+        let memory = self.machine.memory;
+        (memory < KERNEL_MIB.saturating_add(packed.saturating_mul(2))).then(|| {
+            format!(
+                "(its {memory} MiB of memory may be too few for the {packed} MiB that are packed into it: give it more)"
+            )
+        })
     }
 
     async fn first_answer(&self, qemu: &mut Qemu) -> Result<Value, ChannelError> {

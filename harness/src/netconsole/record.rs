@@ -20,6 +20,11 @@ pub(crate) struct Record {
     dictionary: usize,
 }
 
+/// How a panic begins to speak (`kernel/panic.c`). From then on everything passes the console level (`console_verbose`).
+const PANIC: &str = "Kernel panic - not syncing";
+/// The kernel's own facility: what /dev/kmsg is given has another (`devkmsg_write`).
+const KERNEL: u8 = 0;
+
 /// What is no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidRecord {
@@ -60,6 +65,16 @@ impl Record {
             return Err(InvalidRecord::Dictionary);
         }
         Ok(record)
+    }
+
+    /// Whether the kernel itself said it, and begins so.
+    pub(crate) fn is_kernels(&self, start: &str) -> bool {
+        self.header.facility == KERNEL && self.text.starts_with(start.as_bytes())
+    }
+
+    /// Whether it is the first line of a panic.
+    pub(crate) fn is_panic(&self) -> bool {
+        self.is_kernels(PANIC)
     }
 
     /// The header as it stands, without its `;`.

@@ -42,6 +42,7 @@ impl Stage<'_> {
         within: Duration,
     ) -> Result<Done, Trouble> {
         if self.fates.is_silent(node) {
+            self.read_memory(node).await?;
             self.ending.insert(node);
             self.let_go(node).await?;
             self.fates.forget(node);

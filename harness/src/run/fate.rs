@@ -20,15 +20,13 @@ use crate::{
         stage::{Stage, chain},
     },
     scenario::{NodeIndex, needs::KernelVersion},
-    verdict::complaint::{KERNEL, is_complaint, is_hang},
+    verdict::complaint::{is_complaint, is_hang},
 };
 
 /// The last words of every panic that does not reboot (`kernel/panic.c`): behind them nothing is printed any more.
 const LAST_WORDS: &str = "---[ end Kernel panic";
 /// How an oops, or a warning, ends to speak (`kernel/panic.c`, `print_oops_end_marker`).
 const END_OF_TRACE: &str = "---[ end trace";
-/// How a panic begins to speak.
-const PANIC: &str = "Kernel panic - not syncing";
 /// How often a sender may say that it is dead and live: a line of a scenario can say so, too.
 const MOST_FALSE_ALARMS: u32 = 100;
 /// How much of a line is told.
@@ -124,7 +122,7 @@ impl Stage<'_> {
         let is_read = self.read_memory(node).await?;
         let log = self.judge.logs.get(&node);
         let last = log.and_then(|log| log.after(None).last());
-        let said = last.is_some_and(|record| is_kernels(record, LAST_WORDS));
+        let said = last.is_some_and(|record| record.is_kernels(LAST_WORDS));
         if is_read && !said {
             return Ok(false);
         }
@@ -193,7 +191,7 @@ impl Stage<'_> {
         let ready = self.judge.ready.get(&node).copied().flatten();
         let (mut complaint, mut is_over) = (None, true);
         for record in log.after(ready) {
-            if is_kernels(record, PANIC) {
+            if record.is_panic() {
                 let said = complaint.into_iter().chain([record]);
                 return Some(quoted(said));
             }
@@ -201,7 +199,7 @@ impl Stage<'_> {
                 complaint = Some(record);
                 is_over = false;
             }
-            is_over |= is_kernels(record, END_OF_TRACE);
+            is_over |= record.is_kernels(END_OF_TRACE);
         }
         None
     }
@@ -275,7 +273,7 @@ impl Stage<'_> {
         if let Ok(records) = self.records_in_memory(node, note).await? {
             let last = records.last().map(|record| record.kmsg(false, usize::MAX));
             let last = last.and_then(|line| Record::parse(line.as_bytes()).ok());
-            if last.is_some_and(|record| is_kernels(&record, LAST_WORDS)) {
+            if last.is_some_and(|record| record.is_kernels(LAST_WORDS)) {
                 self.is_dead_now(node).await?;
             }
         }
@@ -347,10 +345,6 @@ fn quoted<'a>(records: impl IntoIterator<Item = &'a Record>) -> String {
         .map(|record| format!("`{}`", show_start(&record.text, SHOWN)))
         .collect();
     texts.join(", ")
-}
-
-fn is_kernels(record: &Record, start: &str) -> bool {
-    record.header.facility == KERNEL && record.text.starts_with(start.as_bytes())
 }
 
 /// The size of the buffer that /dev/kmsg prints a record into (`CONSOLE_EXT_LOG_MAX`, `PRINTK_MESSAGE_MAX` from 6.4 on).

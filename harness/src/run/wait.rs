@@ -84,7 +84,8 @@ impl Stage<'_> {
             .map_err(|failure| Failed::Expectation(failure).into())
     }
 
-    /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen.
+    /// `for`: the sender's kernel is dead and sends no marker, so all that can be done is to listen, and to see in its log
+    /// that the lines were printed.
     async fn listen(&mut self, absent: &Absent, lasting: Duration) -> Result<Ending, Trouble> {
         let deadline = self.now() + lasting;
         loop {
@@ -93,9 +94,26 @@ impl Stage<'_> {
                 return Ok(Ending::Settled);
             }
             if !self.event(deadline).await? {
+                self.read_logs(absent.at).await?;
                 return Ok(Ending::Listened);
             }
         }
+    }
+
+    /// Reads what the senders that matter to `at` have printed until now, whether they live or not.
+    pub(crate) async fn read_logs(&mut self, at: NodeIndex) -> Result<(), Trouble> {
+        for sender in self.senders_to(at) {
+            let is_read = if self.fates.is_silent(sender) {
+                self.read_memory(sender).await?
+            } else {
+                self.read_log(sender, PRINT_WITHIN).await?;
+                true
+            };
+            if is_read {
+                self.judge.log_is_complete(sender);
+            }
+        }
+        Ok(())
     }
 
     /// Sends the marker, and the probe behind its frame, and waits until that has come through.

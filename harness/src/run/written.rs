@@ -134,6 +134,7 @@ impl Stage<'_> {
                 return Ok(Ending::Settled);
             }
             if !self.event(deadline).await? {
+                self.read_logs(absent.at).await?;
                 return Ok(Ending::Listened);
             }
         }

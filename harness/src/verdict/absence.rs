@@ -64,14 +64,11 @@ pub(crate) fn judge(
         problems.push(Problem::new(Kind::Unproven, sentence.to_owned()));
     }
     let classes = 0..watch.matcher.class_count();
-    // A dead kernel's log can no longer be read.
-    if end.ending != Ending::Listened {
-        problems.extend(
-            classes
-                .clone()
-                .filter_map(|class| never_printed(judge, watch, end, (class, pattern(class)))),
-        );
-    }
+    problems.extend(
+        classes
+            .clone()
+            .filter_map(|class| never_printed(judge, watch, end, (class, pattern(class)))),
+    );
     if problems.is_empty() {
         problems.extend(classes.flat_map(|class| {
             other_causes(judge, absent, (watch, end), (class, pattern(class)), None)
@@ -164,8 +161,14 @@ pub(crate) fn never_printed(
     } else {
         format!("it was printed {is} times, expected {must}")
     };
+    let whole = |sender: &NodeIndex| judge.logs.get(sender).is_some_and(|log| log.is_complete);
+    let unread = if end.ending == Ending::Listened && !senders.iter().all(whole) {
+        ", as far as its log could be read"
+    } else {
+        ""
+    };
     let sentence = format!(
-        "{shown} is not in the kernel log of {}: {how}",
+        "{shown} is not in the kernel log of {}: {how}{unread}",
         names.join(" and ")
     );
     let line = Some(watch.matcher.line(class));

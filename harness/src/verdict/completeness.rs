@@ -46,7 +46,7 @@ pub(crate) fn unsent<'judge>(
         start = Some(sighting);
         disturbed = is_disturbed(sighting);
     }
-    if let Some(start) = start.filter(|_| log.is_final && !disturbed) {
+    if let Some(start) = start.filter(|_| !disturbed) {
         lost.extend(
             to_the_end(judge, log, sender, start)
                 .into_iter()
@@ -78,7 +78,8 @@ fn between<'judge>(
     behind(judge, log, sender, (start, to, last))
 }
 
-/// The records behind a dead kernel's last marker that a target must have sent.
+/// The records behind the last marker of a kernel that can print none any more that a target must have sent: all, where
+/// it is dead; up to its last words that have come, where it hangs.
 fn to_the_end<'judge>(
     judge: &Judge,
     log: &'judge Log,
@@ -90,7 +91,14 @@ fn to_the_end<'judge>(
     let current = start
         .entry
         .is_some_and(|entry| judge.targets.is_current(entry));
-    match log.last() {
+    let last = if log.is_final {
+        log.last()
+    } else {
+        start
+            .target
+            .and_then(|target| judge.last_words_of(sender, target))
+    };
+    match last {
         Some(last) if sends && current => behind(
             judge,
             log,
@@ -111,9 +119,13 @@ fn behind<'judge>(
     let (Some(from), Some(entry)) = (start.marker, start.entry) else {
         return Vec::new();
     };
-    let Some(first) = log.marker(from) else {
+    let Some(mut first) = log.marker(from) else {
         return Vec::new();
     };
+    if log.is_final && to == u64::MAX {
+        // What a dead kernel's log holds, it held when it was sent.
+        first = first.max(last.saturating_sub(MOST_RECORDS));
+    }
     let broken = judge
         .targets
         .entry(entry)
@@ -121,16 +133,18 @@ fn behind<'judge>(
         .iter()
         .any(|at| (from + 1..=to).contains(at));
     let readable = first < last && last - first <= MOST_RECORDS && !log.has_gap(first, last - 1);
-    let Some(level) = judge.least_console_level(sender, from, to) else {
-        return Vec::new();
-    };
     if broken || !readable {
         return Vec::new();
     }
+    let level = judge.least_console_level(sender, from, to);
+    let mut panics = false;
     let records = log
         .after(Some(first))
         .take_while(|record| record.header.sequence < last);
     records
-        .filter(|record| record.header.level < level)
+        .filter(|record| {
+            panics |= record.is_panic();
+            panics || level.is_some_and(|level| record.header.level < level)
+        })
         .collect()
 }

@@ -106,11 +106,9 @@ pub(crate) fn of_absent(
         problems.push(Problem::new(Kind::Unproven, sentence));
     }
     let classes = 0..watch.matcher.class_count();
-    if end.ending != Ending::Listened {
-        problems.extend(classes.clone().filter_map(|class| {
-            absence::never_printed(desk.judge, watch, end, (class, pattern(class)))
-        }));
-    }
+    problems.extend(classes.clone().filter_map(|class| {
+        absence::never_printed(desk.judge, watch, end, (class, pattern(class)))
+    }));
     if problems.is_empty() {
         problems.extend(classes.flat_map(|class| {
             let lost = desk.lost(class);

@@ -835,9 +835,16 @@ fn what_is_absent_must_have_died_as_expected(
 }
 
 #[test]
-fn of_the_dead_it_is_enough_to_have_listened() {
+fn of_the_dead_it_is_enough_to_have_listened_to_what_they_printed() {
     let mut kernel = Kernel::basic();
     let absence = absent(&["Kernel panic"]);
+    kernel.judge.absent(&absence, None, None);
+    let outcome =
+        kernel
+            .judge
+            .conclude_absent(&absence, (None, None), crate::verdict::Ending::Listened);
+    assert_eq!(outcome.unwrap_err().problems[0].kind, Kind::NeverPrinted);
+    kernel.log(9, "Kernel panic - not syncing: sysrq triggered crash");
     kernel.judge.absent(&absence, None, None);
     let outcome =
         kernel
@@ -849,6 +856,57 @@ fn of_the_dead_it_is_enough_to_have_listened() {
             .judge
             .conclude_absent(&absence, (None, None), crate::verdict::Ending::Deadline);
     assert_eq!(outcome.unwrap_err().problems[0].kind, Kind::Unproven);
+}
+
+/// Which record of a panic at console level 1 is lost: its first line, one in the middle, its last.
+#[rstest]
+#[case::none(usize::MAX, &[])]
+#[case::first(0, &[Kind::Unsent])]
+#[case::middle(1, &[Kind::Unsent])]
+#[case::last(2, &[Kind::Unsent])]
+fn what_a_dead_kernel_printed_and_did_not_send_is_found(
+    #[case] lost: usize,
+    #[case] kinds: &[Kind],
+) {
+    let mut kernel = Kernel::basic();
+    kernel.set_console_level(1);
+    kernel.send_marker();
+    // More than a log holds, which the level hides.
+    (0..1_500).for_each(|_| drop(kernel.log(4, "hidden")));
+    // As the kernel itself does (`console_verbose`), and tells nobody.
+    kernel.console_level = 15;
+    let panic = [
+        (0, "Kernel panic - not syncing: x"),
+        (4, "Call Trace:"),
+        (0, "---[ end Kernel panic"),
+    ];
+    for (number, (priority, text)) in panic.into_iter().enumerate() {
+        let record = kernel.log(priority, text);
+        if number != lost {
+            kernel.send_record(&record);
+        }
+    }
+    kernel.judge.log_is_final(BOX);
+    found(&mut kernel, kinds);
+}
+
+/// Of a kernel that hangs, what it printed before its last words is certain.
+#[rstest]
+#[case::none(usize::MAX, &[])]
+#[case::middle(1, &[Kind::Unsent])]
+#[case::behind_what_came(2, &[])]
+fn what_a_kernel_that_hangs_did_not_send_is_found(#[case] lost: usize, #[case] kinds: &[Kind]) {
+    let mut kernel = Kernel::basic();
+    kernel.send_marker();
+    let words = ["BUG: soft lockup", "Call Trace:", "</TASK>"];
+    for (number, text) in words.into_iter().enumerate() {
+        let record = kernel.log(4, text);
+        if number != lost {
+            kernel.send_record(&record);
+        }
+    }
+    kernel.judge.last_words_mark(BOX, 9);
+    found(&mut kernel, kinds);
 }
 
 #[test]

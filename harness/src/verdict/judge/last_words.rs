@@ -75,6 +75,13 @@ impl Judge {
         }
     }
 
+    /// The latest record of a sender that stood for a marker and has come from this target.
+    pub(crate) fn last_words_of(&self, sender: NodeIndex, target: usize) -> Option<u64> {
+        let of_it = self.last_words.range((sender, 0)..=(sender, u64::MAX));
+        let mut words = of_it.map(|(_, words)| *words).rev();
+        words.find(|words| self.has_come(target, *words))
+    }
+
     fn last_words(&self, sender: NodeIndex) -> Option<u64> {
         let levels = self.console_levels.get(&sender);
         let level = levels.and_then(|levels| levels.now()).unwrap_or(u8::MAX);
