@@ -33,10 +33,12 @@ pub(crate) fn unsent<'judge>(
         .filter(|sighting| sighting.target == Some(target) && sighting.passage.is_none())
     {
         disturbed |= is_disturbed(sighting);
-        if sighting.marker.is_none() || sighting.replayed {
+        if sighting.marker.is_none() {
             continue;
         }
-        if let Some(start) = start.filter(|start| !disturbed && start.marker < sighting.marker) {
+        // The marker that ends a replay begins what is live.
+        let known = start.filter(|start| !disturbed && start.marker < sighting.marker);
+        if let Some(start) = known.filter(|_| !sighting.replayed) {
             lost.extend(
                 between(judge, log, sender, (start, sighting))
                     .into_iter()
