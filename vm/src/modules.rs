@@ -91,6 +91,11 @@ impl ModuleTree {
         Ok(name)
     }
 
+    /// The files that were put in the place of modules.
+    pub fn replacements(&self) -> impl Iterator<Item = &Path> {
+        self.replacements.values().map(PathBuf::as_path)
+    }
+
     /// The release that all modules are for.
     pub fn release(&self) -> &str {
         &self.release

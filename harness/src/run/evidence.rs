@@ -129,8 +129,13 @@ fn again(scenario: &Scenario, kernel: &Kernel) -> String {
         ),
         None => String::new(),
     };
+    let modules: String = kernel
+        .modules
+        .replacements()
+        .map(|module| format!(" --module {}", shell_word(&module.display().to_string())))
+        .collect();
     format!(
-        "lastwords run {path} --kernel {}{filter}",
+        "lastwords run {path} --kernel {}{modules}{filter}",
         shell_word(&kernel.name)
     )
 }

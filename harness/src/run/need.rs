@@ -115,7 +115,7 @@ fn machine_lacks(scenario: &Scenario) -> Option<String> {
         _ => None,
     });
     let mut programs = scenario.needs.program.iter().chain(run.flatten());
-    let missing = programs.find(|program| *program != OWN && which::which(program).is_err())?;
+    let missing = programs.find(|program| *program != OWN && supply::find(program).is_none())?;
     Some(format!(
         "needs program `{missing}`, which is not on the PATH"
     ))

@@ -134,7 +134,9 @@ fn enter_user_namespace() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
         let remedy = match errno {
             nix::errno::Errno::ENOSPC => "`sysctl user.max_user_namespaces` must not be 0",
-            _ => "where there is a `sysctl kernel.unprivileged_userns_clone`, it must be 1",
+            _ => {
+                "where there is a `sysctl kernel.unprivileged_userns_clone`, it must be 1, and chroot(8) has none"
+            }
         };
         format!("cannot make a user namespace: {errno} ({remedy}; or run as root)")
     })?;

@@ -80,6 +80,8 @@ fn fails_whose_init(#[case] at: usize, #[case] code: &[u8], #[case] sentences: &
     for sentence in sentences {
         assert!(output.contains(sentence), "{output}");
     }
+    let again = format!("--kernel debian:6.1 --module {}\n", module.display());
+    assert!(output.contains(&again), "{output}");
 }
 
 /// The module is loaded where the kernel notices soon that a processor hangs.

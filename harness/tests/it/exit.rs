@@ -71,6 +71,23 @@ fn reasons_are_given_for_what_is_left_out() {
     assert_eq!(lines.next(), Some(other));
 }
 
+/// As Debian's users have it, who have no /usr/sbin in their PATH.
+#[test]
+fn programs_are_found_where_administrators_have_them() {
+    let home = Home::shared();
+    let text = HELLO.replace(
+        "[[steps]]\nkmsg",
+        "needs = { program = \"modprobe\" }\n[[steps]]\nkmsg",
+    );
+    let scenario = home.scenario("needs", &text);
+    let mut command = home.command();
+    command
+        .arg("run")
+        .arg(scenario)
+        .env("PATH", "/usr/bin:/bin");
+    assert_cmd::Command::from_std(command).assert().code(0);
+}
+
 #[rstest]
 #[case::set("1", 1)]
 #[case::set_to_nothing("", 4)]
