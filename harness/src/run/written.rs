@@ -29,6 +29,9 @@ impl Stage<'_> {
         self.watch_programs();
         let mut sent = Sent::default();
         let (ending, proof) = self.await_written(step, expect, &mut sent).await?;
+        // All that was written in time is looked at before the marker pushes something out.
+        self.attention(expect.at).await?;
+        self.judge.expect_written(expect, sent.marker);
         let ending = self.gather(expect.at, &mut sent, ending).await?;
         if ending != Ending::Settled {
             self.collect(expect.at).await?;

@@ -58,7 +58,9 @@ impl ProgramName {
             Self::Rsyslog => {
                 "Debian: apt-get install rsyslog, or `ci/setup test`, which unpacks it beside syslog-ng"
             }
-            Self::Netconsd => "Debian: apt-get install netconsd, which Debian 12 does not have",
+            Self::Netconsd => {
+                "Debian: apt-get install netconsd; for Debian 12, which does not have it, `ci/setup test` builds it"
+            }
         }
     }
 

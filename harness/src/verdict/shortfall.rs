@@ -34,12 +34,13 @@ pub(crate) struct Desk<'judge> {
     pub(crate) floor: Option<u64>,
 }
 
-/// Judges an `expect`. `wire` is what is missing on the wire already; `over`: nothing can come any more.
+/// Judges an `expect`. `wire` is what is missing on the wire already; `over`: nothing can come any more; `late`: not all was
+/// there at the deadline.
 pub(crate) fn of_expect(
     desk: &Desk<'_>,
     expect: &Expect,
     wire: Option<&Failure>,
-    over: bool,
+    (over, late): (bool, bool),
 ) -> Result<Passed, Failure> {
     let mut problems = desk.counts(expect, wire);
     if problems.is_empty() && expect.order == Order::Given {
@@ -47,6 +48,13 @@ pub(crate) fn of_expect(
     }
     if expect.exactly {
         problems.extend(desk.others());
+    }
+    if problems.is_empty() && late {
+        let sentence = format!(
+            "what was missing came to {} only after the deadline, perhaps because the harness's marker pushed it out",
+            desk.shown()
+        );
+        problems.push(Problem::new(Kind::Late, sentence));
     }
     if problems.is_empty() && !over {
         let sentence = format!(

@@ -101,20 +101,29 @@ impl Followed {
 fn watch(inotify: &Inotify, path: &Path) {
     let comes = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_ONLYDIR;
     let grows = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CLOSE_WRITE;
-    let above = path.ancestors().skip(1).find(|folder| folder.is_dir());
-    // What cannot be watched is not there; its folder tells when it comes.
-    if let Some(folder) = above {
+    let above = || path.ancestors().skip(1).find(|folder| folder.is_dir());
+    // What cannot be watched is not there; its folder tells when it comes. What came before the folder was watched is
+    // told by nobody.
+    let mut watched = None;
+    while let Some(folder) = above().filter(|folder| watched != Some(*folder)) {
         let _ = inotify.add_watch(folder, comes);
+        watched = Some(folder);
     }
     let _ = inotify.add_watch(path, grows);
 }
 
 impl Follow {
     async fn tell(&mut self, to: &mut OwnedWriteHalf) -> io::Result<()> {
-        let number = self.number;
+        // One that was replaced may have gained something before.
+        self.tell_rest(to).await?;
         if self.look() {
-            send(to, &Report::Anew { file: number }).await?;
+            send(to, &Report::Anew { file: self.number }).await?;
         }
+        self.tell_rest(to).await
+    }
+
+    async fn tell_rest(&mut self, to: &mut OwnedWriteHalf) -> io::Result<()> {
+        let number = self.number;
         let Some(open) = &mut self.open else {
             return Ok(());
         };

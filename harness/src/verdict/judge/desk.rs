@@ -81,6 +81,7 @@ impl Judge {
         (ending, proof): (Ending, Proof),
         attention: &Attention,
     ) -> Result<Passed, Failure> {
+        let in_time = self.reading.as_ref().is_none_or(Reading::is_complete);
         self.expect_written(expect, marker);
         let reading = self.reading.take();
         let floor = self.floor((expect.at, &expect.source), expect.replay);
@@ -91,8 +92,10 @@ impl Judge {
         let place = (expect.at, &expect.source);
         let came = self.came_through(place, marker);
         let over = came || proof == Proof::Over || ending == Ending::KernelDied;
+        let is_late = ending == Ending::Deadline && !in_time;
         let desk = self.desk(&reading, place, (attention, floor));
-        let verdict = shortfall::of_expect(&desk, expect, on_the_wire.err().as_ref(), over);
+        let verdict =
+            shortfall::of_expect(&desk, expect, on_the_wire.err().as_ref(), (over, is_late));
         if let Some(marker) = marker.filter(|_| !came) {
             self.written(expect.at, &expect.source).cut(marker);
         }
