@@ -118,6 +118,11 @@ impl Matcher {
         self.text.find(text)
     }
 
+    /// Where in a text the first of all lines begins.
+    pub(crate) fn first_in(&self, text: &[u8]) -> Option<usize> {
+        self.text.hits(text).first().map(|hit| hit.start)
+    }
+
     /// Whether a text holds the class, whatever else it holds.
     pub(crate) fn holds(&self, class: usize, text: &[u8]) -> bool {
         self.text.find(text).contains(&class)
@@ -146,6 +151,18 @@ impl Side {
     }
 
     fn find(&self, haystack: &[u8]) -> Vec<usize> {
+        let hits = self.hits(haystack);
+        let mut classes = Vec::with_capacity(hits.len());
+        for hit in hits {
+            if !classes.contains(&hit.class) {
+                classes.push(hit.class);
+            }
+        }
+        classes
+    }
+
+    /// In the order in which they begin.
+    fn hits(&self, haystack: &[u8]) -> Vec<Hit> {
         let mut hits: Vec<Hit> = match &self.searcher {
             Some(searcher) => searcher
                 .find_overlapping_iter(haystack)
@@ -168,13 +185,7 @@ impl Side {
             }));
         }
         hits.sort();
-        let mut classes = Vec::with_capacity(hits.len());
-        for hit in hits {
-            if !classes.contains(&hit.class) {
-                classes.push(hit.class);
-            }
-        }
-        classes
+        hits
     }
 }
 

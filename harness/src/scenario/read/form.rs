@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use jiff::SignedDuration;
 use nix::errno;
+use regex_syntax::hir::{Class, Hir, HirKind};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::scenario::{
@@ -210,13 +211,35 @@ impl Form for Expression {
                 ))
             });
         }
-        // Syntax is not all: a counted repetition may be too large to compile.
-        if text.contains('{') && regex::bytes::Regex::new(text).is_err() {
+        // Syntax is not all: a counted repetition may be too large to compile. To try takes up to 40 ms.
+        if states(&hir) > SURELY_SMALL && regex::bytes::Regex::new(text).is_err() {
             return Err(Fault::titled(
                 "the regular expression is too large".to_owned(),
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+/// So many states take a third of what a compiled expression may (10 MiB, `RegexBuilder::size_limit`), at 64 bytes each.
+const SURELY_SMALL: usize = 50_000;
+
+/// How many states an expression has at most when it is compiled: a range of characters has four bytes, each two states.
+fn states(hir: &Hir) -> usize {
+    let sum = |parts: &[Hir]| parts.iter().map(states).fold(1, usize::saturating_add);
+    match hir.kind() {
+        HirKind::Empty | HirKind::Look(_) => 1,
+        HirKind::Literal(literal) => literal.0.len(),
+        HirKind::Class(Class::Unicode(class)) => 8 * class.ranges().len(),
+        HirKind::Class(Class::Bytes(class)) => 1 + class.ranges().len(),
+        HirKind::Repetition(repetition) => {
+            let times = repetition.max.unwrap_or(repetition.min.saturating_add(1));
+            states(&repetition.sub)
+                .saturating_add(1)
+                .saturating_mul(times as usize)
+        }
+        HirKind::Capture(capture) => states(&capture.sub).saturating_add(2),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => sum(parts),
     }
 }
 
@@ -272,4 +295,35 @@ fn piece(file: &str, span: Span, text: &str, part: (usize, usize)) -> Option<Spa
         start: start + part.0,
         end: start + part.1,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    /// What is not compiled when it is read is compiled later, where it must not fail.
+    #[rstest]
+    #[case::a_long_line(r".{975}")]
+    #[case::as_many_as_are_surely_small(r"a.{2900}")]
+    #[case::words(r"\w{7}")]
+    #[case::counted_twice(r"(?:a{150}){160}")]
+    #[case::bytes(r"(?-u:[\x00-\x1f\x80-\xff]{12000})")]
+    fn what_is_surely_small_compiles(#[case] text: &str) {
+        let hir = regex_syntax::ParserBuilder::new()
+            .utf8(false)
+            .build()
+            .parse(text)
+            .unwrap();
+        assert!(states(&hir) <= SURELY_SMALL, "{}", states(&hir));
+        assert!(regex::bytes::Regex::new(text).is_ok());
+    }
+
+    #[rstest]
+    #[case::many_words(r"\w{5000}")]
+    #[case::counted_three_times(r"(?:(?:.{100}){100}){100}")]
+    fn what_is_too_large_is_refused(#[case] text: &str) {
+        assert!(Expression::parse(text).is_err());
+    }
 }
