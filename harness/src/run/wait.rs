@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     kernel::Request,
+    lab::probe::ProbeError,
     run::{
         Error,
         silence::Silence,
@@ -11,7 +12,10 @@ use crate::{
         trouble::{Failed, Trouble},
     },
     scenario::{Absent, Expect, NodeIndex, Step},
-    verdict::{Ending, Judge, Progress, marker},
+    verdict::{
+        Ending, Judge, Progress,
+        marker::{self, Probes},
+    },
 };
 
 /// How long a marker may take, once the kernel has printed it.
@@ -25,7 +29,7 @@ const PRINT_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sent {
     pub(crate) marker: Option<u64>,
-    pub(crate) probe: Option<u64>,
+    pub(crate) probes: Option<Probes>,
 }
 
 impl Stage<'_> {
@@ -77,7 +81,7 @@ impl Stage<'_> {
                 self.gather(absent.at, &mut sent, ending).await?
             }
         };
-        let ends = (sent.marker, sent.probe);
+        let ends = (sent.marker, sent.probes);
         let verdict = self.judge.conclude_absent(absent, ends, ending);
         verdict
             .map(drop)
@@ -126,7 +130,7 @@ impl Stage<'_> {
         let deadline = self.now() + step.within;
         loop {
             self.drain();
-            match self.judge.absent(absent, sent.marker, sent.probe) {
+            match self.judge.absent(absent, sent.marker, sent.probes) {
                 Progress::Settled => return Ok(Ending::Settled),
                 Progress::AwaitsMarker if sent.marker.is_none() => {
                     if let Err(silence) = self.send_marker(absent.at, sent).await {
@@ -134,8 +138,8 @@ impl Stage<'_> {
                     }
                     self.flush_senders(absent.at).await?;
                 }
-                Progress::AwaitsProbe if sent.probe.is_none() => {
-                    sent.probe = Some(self.send_probe(absent.at)?);
+                Progress::AwaitsProbe if sent.probes.is_none() => {
+                    sent.probes = Some(self.send_probes(absent.at)?);
                 }
                 Progress::AwaitsMarker
                 | Progress::AwaitsProbe
@@ -205,15 +209,27 @@ impl Stage<'_> {
         })
     }
 
-    /// Puts a probe on the wire of a sender, behind all that it has sent.
-    pub(crate) fn send_probe(&mut self, at: NodeIndex) -> Result<u64, Trouble> {
-        self.probes += 1;
-        let payload = marker::probe(&self.token, self.probes);
-        let Some(sender) = self.senders_to(at).first().copied() else {
+    /// Puts a probe on the wire of each sender that matters to `at`, behind all that it has sent.
+    pub(crate) fn send_probes(&mut self, at: NodeIndex) -> Result<Probes, Trouble> {
+        let senders = self.senders_to(at);
+        if senders.is_empty() {
             return Err(Failed::Died("no sender is left".to_owned()).into());
-        };
-        self.lab.probe(sender, at, &payload).map_err(Error::Probe)?;
-        Ok(self.probes)
+        }
+        let first = self.probes + 1;
+        let mut nowhere = None;
+        for sender in senders {
+            let payload = marker::probe(&self.token, self.probes + 1);
+            match self.lab.probe(sender, at, &payload) {
+                Ok(_) => self.probes += 1,
+                // It has nothing on its way there.
+                Err(error @ ProbeError::NoWay { .. }) => nowhere = Some(error),
+                Err(error) => return Err(Error::Probe(error).into()),
+            }
+        }
+        match nowhere {
+            Some(error) if self.probes < first => Err(Error::Probe(error).into()),
+            _ => Ok(Probes::new(first, self.probes)),
+        }
     }
 
     /// Before a failure is judged: the rest of the evidence, from senders that still answer.

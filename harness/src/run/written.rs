@@ -116,7 +116,7 @@ impl Stage<'_> {
         let attention = self.attention(absent.at).await?;
         let verdict = self.judge.conclude_absent_written(
             absent,
-            (sent.marker, sent.probe),
+            (sent.marker, sent.probes),
             (ending, proof),
             &attention,
         );
@@ -154,7 +154,7 @@ impl Stage<'_> {
         let mut asked = false;
         loop {
             self.drain();
-            match self.judge.absent_written(absent, sent.marker, sent.probe) {
+            match self.judge.absent_written(absent, sent.marker, sent.probes) {
                 Progress::Settled => return Ok((Ending::Settled, Proof::None)),
                 Progress::AwaitsMarker if sent.marker.is_none() => {
                     if let Err(silence) = self.send_last_marker(absent.at, sent).await {
@@ -162,8 +162,8 @@ impl Stage<'_> {
                     }
                     self.flush_senders(absent.at).await?;
                 }
-                Progress::AwaitsProbe if sent.probe.is_none() => {
-                    sent.probe = Some(self.send_probe(absent.at)?);
+                Progress::AwaitsProbe if sent.probes.is_none() => {
+                    sent.probes = Some(self.send_probes(absent.at)?);
                 }
                 Progress::AwaitsProgram if !asked => {
                     asked = true;

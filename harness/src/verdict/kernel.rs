@@ -19,7 +19,7 @@ use crate::{
     verdict::{
         Failure, Finding, Frame, Judge, Progress, Scene, TargetState,
         judge::Ending,
-        marker::{marker, probe},
+        marker::{Probes, marker, probe},
         outcome::Passed,
         routed,
     },
@@ -353,6 +353,22 @@ impl Kernel {
         self.judge.conclude(expect, sent, Ending::Deadline)
     }
 
+    /// Puts the first probe on the wire.
+    pub(crate) fn send_probe(&mut self) {
+        let (remote_ip, remote_mac) = match self.forward {
+            Some(_) => (self.targets[0].settings.remote_ip, routed::GATEWAY),
+            None => ("10.0.0.2".parse().unwrap(), MacAddress([2, 0, 0, 0, 0, 2])),
+        };
+        let settings = Settings {
+            remote_ip,
+            remote_mac,
+            remote_port: 6666,
+            ..self.targets[0].settings.clone()
+        };
+        let frame = self.frame_of(&settings, &probe(TOKEN, 1));
+        self.put(frame);
+    }
+
     pub(crate) fn absent(&mut self, absent: &Absent) -> Result<Passed, Failure> {
         let (mut sent, mut probed) = (None, None);
         for _ in 0..4 {
@@ -364,19 +380,8 @@ impl Kernel {
                 }
                 Progress::AwaitsMarker if sent.is_none() => sent = Some(self.send_marker()),
                 Progress::AwaitsProbe if probed.is_none() => {
-                    let (remote_ip, remote_mac) = match self.forward {
-                        Some(_) => (self.targets[0].settings.remote_ip, routed::GATEWAY),
-                        None => ("10.0.0.2".parse().unwrap(), MacAddress([2, 0, 0, 0, 0, 2])),
-                    };
-                    let settings = Settings {
-                        remote_ip,
-                        remote_mac,
-                        remote_port: 6666,
-                        ..self.targets[0].settings.clone()
-                    };
-                    let frame = self.frame_of(&settings, &probe(TOKEN, 1));
-                    self.put(frame);
-                    probed = Some(1);
+                    self.send_probe();
+                    probed = Some(Probes::new(1, 1));
                 }
                 Progress::AwaitsMarker
                 | Progress::AwaitsProbe

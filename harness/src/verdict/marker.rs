@@ -10,6 +10,24 @@ pub(crate) fn probe(token: &str, number: u64) -> Vec<u8> {
     format!("lastwords-probe {token} {number}").into_bytes()
 }
 
+/// Probes that were sent together, one by each sender: by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probes {
+    first: u64,
+    last: u64,
+}
+
+impl Probes {
+    /// From the `first` number to the `last`.
+    pub(crate) fn new(first: u64, last: u64) -> Self {
+        Self { first, last }
+    }
+
+    pub(crate) fn numbers(self) -> std::ops::RangeInclusive<u64> {
+        self.first..=self.last
+    }
+}
+
 /// The number of the marker that `text` is; a text that only holds one is none.
 pub(crate) fn marker_number(token: &str, text: &[u8]) -> Option<u64> {
     number_behind(b"lastwords-marker ", token, text)

@@ -9,9 +9,11 @@ use crate::{
         expectation::{Format, Release},
     },
     verdict::{
+        Progress,
         finding::Kind,
         journey::Cause,
         kernel::{BOX, Kernel, OTHER, absent, expect},
+        marker::Probes,
     },
 };
 
@@ -460,6 +462,22 @@ fn shows_the_nearest_lines() {
     );
 }
 
+/// What a sender has sent may still be on its way when another's probe has come through.
+#[test]
+fn an_absence_waits_for_the_probes_of_all_senders() {
+    let mut kernel = Kernel::basic();
+    let absence = absent(&["quiet"]);
+    kernel.judge.absent(&absence, None, None);
+    let marker = Some(kernel.send_marker());
+    kernel.send_probe();
+    let mut progress = |last| {
+        let probes = Some(Probes::new(1, last));
+        kernel.judge.absent(&absence, marker, probes)
+    };
+    assert_eq!(progress(1), Progress::Settled);
+    assert_eq!(progress(2), Progress::AwaitsProbe);
+}
+
 #[test]
 fn what_is_absent_must_have_been_printed_and_must_not_arrive() {
     let mut kernel = Kernel::basic();
@@ -777,7 +795,7 @@ fn a_line_that_only_the_next_one_pushes_out_is_late() {
     let expectation = expect(&["held back"]);
     assert_eq!(
         kernel.judge.expect(&expectation, None),
-        crate::verdict::Progress::Waiting
+        Progress::Waiting
     );
     kernel.send_record(&record);
     let marker = kernel.send_marker();

@@ -15,7 +15,7 @@ use crate::{
         attribution::{Attribution, Form, Heading},
         finding::{Finding, Findings, Kind},
         flow::{Flows, looks_like_netconsole},
-        marker::probe_number,
+        marker::{Probes, probe_number},
         reception::Rejection,
         scene::{Frame, Scene},
         sighting::Sighting,
@@ -266,9 +266,11 @@ impl Traffic {
         self.arrivals.get(&at).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a probe came through to a receiver.
-    pub(crate) fn has_probe(&self, at: NodeIndex, probe: u64) -> bool {
-        self.probes.contains(&(at, probe))
+    /// Whether probes came through to a receiver, all of them: one sender's may overtake what another has sent.
+    pub(crate) fn has_probes(&self, at: NodeIndex, probes: Probes) -> bool {
+        probes
+            .numbers()
+            .all(|number| self.probes.contains(&(at, number)))
     }
 
     /// How often a marker was seen of a target, on the wire.

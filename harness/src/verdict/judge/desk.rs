@@ -8,6 +8,7 @@ use crate::{
     scenario::{Absent, Expect, NodeIndex, expectation::Source},
     verdict::{
         judge::{Ending, Judge, Progress},
+        marker::Probes,
         outcome::{Failure, Passed},
         reading::{Attention, Reading},
         shortfall::{self, Desk},
@@ -107,9 +108,9 @@ impl Judge {
         &mut self,
         absent: &Absent,
         marker: Option<u64>,
-        probe: Option<u64>,
+        probes: Option<Probes>,
     ) -> Progress {
-        let progress = self.absent(absent, marker, probe);
+        let progress = self.absent(absent, marker, probes);
         let place = (absent.at, &absent.source);
         self.read(place, absent.replay, || Reading::none_of(&absent.lines));
         self.leave_out_markers(place, false);
@@ -138,7 +139,7 @@ impl Judge {
     pub(crate) fn conclude_absent_written(
         &mut self,
         absent: &Absent,
-        ends: (Option<u64>, Option<u64>),
+        ends: (Option<u64>, Option<Probes>),
         (ending, proof): (Ending, Proof),
         attention: &Attention,
     ) -> Result<Passed, Failure> {

@@ -5,6 +5,7 @@ use crate::{
     verdict::{
         absence, conclusion,
         judge::Judge,
+        marker::Probes,
         outcome::{Failure, Passed},
         scene::Scene,
         target::Targets,
@@ -142,12 +143,12 @@ impl Judge {
         streams.map(|stream| stream.targets.len()).sum()
     }
 
-    /// How far an absence is. `marker` and `probe` are those that were sent for it, once that was done.
+    /// How far an absence is. `marker` and `probes` are those that were sent for it, once that was done.
     pub(crate) fn absent(
         &mut self,
         absent: &Absent,
         marker: Option<u64>,
-        probe: Option<u64>,
+        probes: Option<Probes>,
     ) -> Progress {
         self.watch(
             (absent.at, &absent.source),
@@ -176,8 +177,8 @@ impl Judge {
         if !self.is_logged(watch, marker) || !self.is_on_the_wire(watch, marker) {
             return Progress::AwaitsMarker;
         }
-        match probe {
-            Some(probe) if self.traffic.has_probe(absent.at, probe) => Progress::Settled,
+        match probes {
+            Some(probes) if self.traffic.has_probes(absent.at, probes) => Progress::Settled,
             Some(_) | None => Progress::AwaitsProbe,
         }
     }
@@ -186,13 +187,13 @@ impl Judge {
     pub(crate) fn conclude_absent(
         &mut self,
         absent: &Absent,
-        (marker, probe): (Option<u64>, Option<u64>),
+        (marker, probes): (Option<u64>, Option<Probes>),
         ending: Ending,
     ) -> Result<Passed, Failure> {
         if ending != Ending::Settled {
             self.traffic.flush(&self.scene, &mut self.targets);
         }
-        let progress = self.absent(absent, marker, probe);
+        let progress = self.absent(absent, marker, probes);
         let (Some(watch), end) = self.end_absent(absent, marker, ending) else {
             return Ok(Passed::default());
         };
