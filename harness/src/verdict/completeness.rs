@@ -50,7 +50,7 @@ pub(crate) fn unsent<'judge>(
     }
     if let Some(start) = start.filter(|_| !disturbed) {
         lost.extend(
-            to_the_end(judge, log, sender, start)
+            to_the_end(judge, log, (sender, start), sent.last().copied())
                 .into_iter()
                 .filter(|record| !sent.contains(&record.header.sequence)),
         );
@@ -81,24 +81,28 @@ fn between<'judge>(
 }
 
 /// The records behind the last marker of a kernel that can print none any more that a target must have sent: all, where
-/// it is dead; up to its last words that have come, where it hangs.
+/// it panicked; up to its last words that have come, where it hangs; up to the last that was `sent`, where it went down in
+/// order, since it shuts its cards down before it says its last.
 fn to_the_end<'judge>(
     judge: &Judge,
     log: &'judge Log,
-    sender: NodeIndex,
-    start: &Sighting,
+    (sender, start): (NodeIndex, &Sighting),
+    sent: Option<u64>,
 ) -> Vec<&'judge Record> {
     let now = start.target.and_then(|target| judge.targets.now(target));
     let sends = now.is_some_and(|state| state.enabled && state.carries);
     let current = start
         .entry
         .is_some_and(|entry| judge.targets.is_current(entry));
-    let last = if log.is_final {
-        log.last()
-    } else {
+    let first = start.marker.and_then(|marker| log.marker(marker));
+    let last = if !log.is_final {
         start
             .target
             .and_then(|target| judge.last_words_of(sender, target))
+    } else if log.after(first).any(Record::is_panic) {
+        log.last()
+    } else {
+        sent
     };
     match last {
         Some(last) if sends && current => behind(

@@ -793,10 +793,7 @@ fn a_line_that_only_the_next_one_pushes_out_is_late() {
     let mut kernel = Kernel::basic();
     let record = kernel.log(12, "held back");
     let expectation = expect(&["held back"]);
-    assert_eq!(
-        kernel.judge.expect(&expectation, None),
-        Progress::Waiting
-    );
+    assert_eq!(kernel.judge.expect(&expectation, None), Progress::Waiting);
     kernel.send_record(&record);
     let marker = kernel.send_marker();
     let failure = kernel
