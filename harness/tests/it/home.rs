@@ -306,3 +306,14 @@ fn obey_permissions() -> std::io::Result<()> {
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
+
+/// The first number of QEMU's version.
+pub(crate) fn qemu_major() -> u32 {
+    let version = std::process::Command::new("qemu-system-x86_64")
+        .arg("--version")
+        .output()
+        .unwrap();
+    let version = String::from_utf8(version.stdout).unwrap();
+    let (_, number) = version.split_once("version ").unwrap();
+    number.split_once('.').unwrap().0.parse().unwrap()
+}

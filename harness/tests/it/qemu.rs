@@ -9,7 +9,7 @@ use nix::{
 };
 use rstest::rstest;
 
-use crate::home::{HELLO, Home, said};
+use crate::home::{HELLO, Home, qemu_major, said};
 
 /// Speaks QMP on the descriptor that `-chardev socket,id=monitor,fd=N` names, as a QEMU 4.0 would.
 const OLD: &str = r#"#!/bin/bash
@@ -137,14 +137,7 @@ within = "100s"
 /// QEMU's CMPXCHG16B corrupts flags before 8.0, and a guest whose kernel used it hung once in a hundred.
 #[test]
 fn an_old_emulator_does_not_offer_an_instruction_that_it_gets_wrong() {
-    let version = std::process::Command::new("qemu-system-x86_64")
-        .arg("--version")
-        .output()
-        .unwrap();
-    let version = String::from_utf8(version.stdout).unwrap();
-    let (_, number) = version.split_once("version ").unwrap();
-    let major: u32 = number.split_once('.').unwrap().0.parse().unwrap();
-    let offered = if major < 8 { "0" } else { "1" };
+    let offered = if qemu_major() < 8 { "0" } else { "1" };
     let home = Home::shared();
     let text = format!(
         r#"

@@ -16,7 +16,7 @@ use nix::{
 };
 use serde_json::Value;
 
-use crate::home::{HELLO, Home, said};
+use crate::home::{HELLO, Home, qemu_major, said};
 
 /// Takes long, and passes.
 const SLOW: &str = r#"
@@ -124,12 +124,20 @@ fn a_seed_of_chance_is_told() {
 fn with_a_first_time(home: &Home) -> std::process::Command {
     let folder = home.path().join("bin");
     fs::create_dir_all(&folder).unwrap();
+    let qemu = which::which("qemu-system-x86_64").unwrap();
+    let qemu = qemu.display();
     let script = format!(
         "#!/bin/bash\n\
+         {only_says_its_version}\n\
          if [ ! -e {marker} ]; then touch {marker}; set -- \"${{@/#panic=-1/first-time panic=-1}}\"; fi\n\
          exec {qemu} \"$@\"\n",
+        // Where QEMU is old it is started once more at first, and this start is for nothing else.
+        only_says_its_version = if qemu_major() < 8 {
+            format!(r#"[[ " $* " == *" -cpu max "* ]] && exec {qemu} "$@""#)
+        } else {
+            String::new()
+        },
         marker = home.path().join("started").display(),
-        qemu = which::which("qemu-system-x86_64").unwrap().display()
     );
     let program = folder.join("qemu-system-x86_64");
     fs::write(&program, script).unwrap();
