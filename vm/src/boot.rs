@@ -94,8 +94,7 @@ impl Boot<'_> {
         if let Some(&processor) = PROCESSOR.get() {
             return Qemu::start(machine, start(cards, processor)).await;
         }
-        let copies: io::Result<_> = cards.iter().map(OwnedFd::try_clone).collect();
-        let copies = copies.map_err(no_sockets)?;
+        let copies = duplicates(&cards).map_err(no_sockets)?;
         let qemu = Qemu::start(machine, start(copies, Processor::Whole)).await?;
         let processor = *PROCESSOR.get_or_init(|| Processor::for_version(qemu.qmp.version));
         if processor == qemu.processor || machine.accelerator == Accelerator::Kvm {
@@ -153,6 +152,11 @@ impl Boot<'_> {
         }
         Ok(format!("its console ends with\n  {}", lines.join("\n  ")))
     }
+}
+
+/// The same sockets once more, for a machine that may have to be started again.
+pub(crate) fn duplicates(cards: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
+    cards.iter().map(OwnedFd::try_clone).collect()
 }
 
 fn no_sockets(source: io::Error) -> QemuError {

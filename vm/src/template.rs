@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    boot::Boot,
+    boot::{Boot, duplicates},
     cache::{Cache, Entry, Shelf},
     error::Error,
     machine::Accelerator,
@@ -258,10 +258,6 @@ fn is_denied(error: &TemplateError) -> bool {
         return false;
     };
     source.kind() == io::ErrorKind::PermissionDenied
-}
-
-fn duplicates(cards: &[OwnedFd]) -> io::Result<Vec<OwnedFd>> {
-    cards.iter().map(OwnedFd::try_clone).collect()
 }
 
 /// Everything that goes in: machine, kernel, initramfs, QEMU itself.

@@ -23,7 +23,7 @@ const SHOWN: usize = 120;
 
 /// How oopses, bugs and warnings begin (`arch/x86/kernel/traps.c`, `arch/x86/mm/fault.c`, `kernel/panic.c`).
 static HEAD: LazyLock<Regex> = LazyLock::new(|| {
-    let heads = [
+    beginning_with(&[
         r"BUG: [^w]",
         r"kernel BUG at ",
         r"Oops: ",
@@ -31,20 +31,22 @@ static HEAD: LazyLock<Regex> = LazyLock::new(|| {
         r"[a-z][a-z ]*: [0-9a-f]{4} \[#[0-9]+\]",
         r"WARNING: .* at .*\+0x[0-9a-f]+/0x",
         r"UBSAN: ",
-    ];
-    Regex::new(&format!("^(?:{})", heads.join("|"))).expect("the expression is a constant")
+    ])
 });
 
 /// Where processors and processes hang.
 static HANG: LazyLock<Regex> = LazyLock::new(|| {
-    let heads = [
+    beginning_with(&[
         r"watchdog: BUG: soft lockup",
         r"rcu: INFO: rcu_[a-z_]* (?:self-)?detected",
         r"INFO: task .* blocked for more than",
         r"NMI watchdog: Watchdog detected hard LOCKUP",
-    ];
-    Regex::new(&format!("^(?:{})", heads.join("|"))).expect("the expression is a constant")
+    ])
 });
+
+fn beginning_with(heads: &[&str]) -> Regex {
+    Regex::new(&format!("^(?:{})", heads.join("|"))).expect("the expression is a constant")
+}
 
 /// Whether a record is the first line of a complaint.
 pub(crate) fn is_complaint(record: &Record) -> bool {

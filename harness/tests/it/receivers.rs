@@ -170,6 +170,12 @@ kmsg = "again"
 expect = "again"
 "#;
 
+/// What only processes of this test hold in their command lines.
+fn mark_of(home: &Home) -> String {
+    let name = home.path().file_name().unwrap();
+    name.to_string_lossy().into_owned()
+}
+
 /// Processes whose command line holds `mark`.
 fn processes_with(mark: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -181,12 +187,7 @@ fn processes_with(mark: &str) -> Vec<String> {
 #[test]
 fn a_wild_program_is_received_with_and_ends() {
     let home = Home::shared();
-    let mark = home
-        .path()
-        .file_name()
-        .unwrap()
-        .to_string_lossy()
-        .into_owned();
+    let mark = mark_of(&home);
     let wild = WILD.replace("MARK", &mark);
     home.play(&wild, &[]).code(0);
     assert_eq!(processes_with(&mark), Vec::<String>::new());
@@ -216,12 +217,7 @@ fn await_processes(mark: &str, there: bool) {
 #[test]
 fn sigkill_leaves_nothing_of_a_receiver() {
     let home = Home::shared();
-    let mark = home
-        .path()
-        .file_name()
-        .unwrap()
-        .to_string_lossy()
-        .into_owned();
+    let mark = mark_of(&home);
     let scenario = home.scenario("wild", &WILD.replace("MARK", &mark));
     for moment in [0, 100, 400, 900] {
         let mut command = home.command();
