@@ -6,7 +6,7 @@ use std::{
     env, fs,
     os::unix::{fs::symlink, process::CommandExt},
     path::{Path, PathBuf},
-    process::{Command as StdCommand, Stdio},
+    process::{Command as StdCommand, Output, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -60,6 +60,17 @@ pub(crate) fn kernel_folder() -> PathBuf {
     folders.sort();
     folders.pop().unwrap()
 }
+
+/// `$1` the machine's kernels, `$2` a scenario, `$3` the program, `$4` a folder.
+const ELSEWHERE: &str = r#"
+mount -t tmpfs -o mode=755 none $4
+mkdir $4/cache $4/cache/kernels
+cp $2 $4/scenario.toml
+cp $3 $4/lastwords
+mount --bind -o ro $1 $4/cache/kernels
+cd $4
+shift 4
+"#;
 
 /// A place of a test's own. Nothing may be left in it but what is in its cache, and no process.
 pub(crate) struct Home {
@@ -118,6 +129,25 @@ impl Home {
         let path = self.work().join(format!("{name}.toml"));
         fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Has root run a shell script in a folder that any user may read, and that is gone with it: in it are `cache`,
+    /// empty but for the machine's kernels, the scenario `text` as `scenario.toml`, and the program as `lastwords`.
+    pub(crate) fn elsewhere(&self, text: &str, script: &str, arguments: &[&str]) -> Output {
+        let place = self.path().join("place");
+        fs::create_dir(&place).unwrap();
+        let mut command = StdCommand::new("unshare");
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-ec"])
+            .arg(format!("{ELSEWHERE}{script}"))
+            .arg("sh")
+            .arg(machine_cache().join("kernels"))
+            .arg(self.scenario("elsewhere", text))
+            .arg(program())
+            .arg(place)
+            .args(arguments);
+        self.settle(&mut command);
+        command.output().unwrap()
     }
 
     /// A call of the program in this place, without any variable of the machine's but PATH.

@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command, time::Duration};
 
-use crate::home::{Home, is_root, machine_cache, missing, program, said};
+use crate::home::{Home, is_root, missing, program, said};
 
 /// A line goes over two routers.
 const ROUTED: &str = r#"
@@ -24,16 +24,10 @@ kmsg = "far away"
 expect = { line = "far away", destination-mac = "near" }
 "#;
 
-/// `$1` the cache, `$2` the machine's kernels, `$3` a scenario, `$4` the program, `$5` a place for them.
+/// For [`Home::elsewhere`]: becomes nobody, and runs the scenario.
 const AS_NOBODY: &str = r#"
-mount -t tmpfs -o mode=755 none $5
-mkdir $5/cache $5/cache/kernels
-cp $3 $5/scenario.toml
-cp $4 $5/lastwords
-mount --bind -o ro $2 $5/cache/kernels
-chown nobody $5/cache
-cd $5
-exec env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$5/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
+chown nobody cache
+exec env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$PWD/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
     setpriv --reuid=nobody --regid=nogroup --clear-groups --bounding-set=-all sh -ec '
         [ $(id -u) = 65534 ]
         ./lastwords run scenario.toml --show-lines
@@ -48,20 +42,7 @@ fn nobody_builds_routers() {
         return;
     }
     let home = Home::without_kernels();
-    let scenario = home.scenario("routed", ROUTED);
-    let place = home.path().join("place");
-    fs::create_dir(&place).unwrap();
-    let mut command = Command::new("unshare");
-    command
-        .args(["--mount", "--propagation", "private"])
-        .args(["sh", "-ec", AS_NOBODY, "sh"])
-        .arg(home.cache())
-        .arg(machine_cache().join("kernels"))
-        .arg(scenario)
-        .arg(program())
-        .arg(place);
-    home.settle(&mut command);
-    let output = command.output().unwrap();
+    let output = home.elsewhere(ROUTED, AS_NOBODY, &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     // grep found no file in the cache that is another's: it ends with 1.

@@ -345,16 +345,9 @@ run = { command = ["sh", "-c", "echo boot-id $(cat /proc/sys/kernel/random/boot_
     );
 }
 
-/// Two users in turn share a cache of mode `$6`. `$1` the cache, `$2` the machine's kernels, `$3` a scenario, `$4` the
-/// program, `$5` a place for them.
+/// For [`Home::elsewhere`]: two users in turn share a cache of mode `$1`.
 const TWO_USERS: &str = r#"
-mount -t tmpfs -o mode=755 none $5
-mkdir $5/cache $5/cache/kernels
-cp $3 $5/scenario.toml
-cp $4 $5/lastwords
-mount --bind -o ro $2 $5/cache/kernels
-chmod $6 $5/cache
-cd $5
+chmod $1 cache
 run() {
     env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$PWD/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
         setpriv --reuid=$1 --regid=nogroup --clear-groups --bounding-set=-all ./lastwords run scenario.toml
@@ -374,27 +367,7 @@ fn is_shared_by_two_users(#[case] mode: &str) {
         return;
     }
     let home = Home::without_kernels();
-    let place = home.path().join("place");
-    fs::create_dir(&place).unwrap();
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-ec",
-            TWO_USERS,
-            "sh",
-        ])
-        .arg(home.cache())
-        .arg(machine_cache().join("kernels"))
-        .arg(home.scenario("hello", HELLO))
-        .arg(crate::home::program())
-        .arg(place)
-        .arg(mode);
-    home.settle(&mut command);
-    let output = command.output().unwrap();
+    let output = home.elsewhere(HELLO, TWO_USERS, &[mode]);
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{text}{errors}");

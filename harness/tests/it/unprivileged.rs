@@ -2,23 +2,17 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
-use crate::home::{HELLO, Home, is_root, machine_cache, missing, program, said};
+use crate::home::{HELLO, Home, is_root, missing, program, said};
 
-/// Becomes nobody, who can make no user namespace, in a place without KVM and tun. `$1` the cache, `$2` the machine's
-/// kernels, `$3` a scenario, `$4` the program, `$5` a place for them that nobody can reach.
+/// For [`Home::elsewhere`]: becomes nobody, who can make no user namespace, in a place without KVM and tun.
 const AS_NOBODY: &str = r#"
-mount -t tmpfs -o mode=755 none $5
-mkdir $5/cache $5/cache/kernels $5/empty
-cp $3 $5/scenario.toml
-cp $4 $5/lastwords
-mount --bind -o ro $2 $5/cache/kernels
-chown nobody $5/cache
+mkdir empty
+chown nobody cache
 for folder in /dev/net /dev/kvm; do
-    if [ -d $folder ]; then mount --bind $5/empty $folder; fi
-    if [ -c $folder ]; then mount --bind -o ro $5/scenario.toml $folder; fi
+    if [ -d $folder ]; then mount --bind $PWD/empty $folder; fi
+    if [ -c $folder ]; then mount --bind -o ro $PWD/scenario.toml $folder; fi
 done
-cd $5
-exec env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$5/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
+exec env -i PATH=/usr/local/bin:/usr/bin:/bin LASTWORDS_CACHE=$PWD/cache LASTWORDS_TEST_HOME="$LASTWORDS_TEST_HOME" \
     setpriv --reuid=nobody --regid=nogroup --clear-groups --no-new-privs --bounding-set=-all sh -ec '
         [ $(id -u) = 65534 ]
         if (: <> /dev/kvm) 2>/dev/null || (: <> /dev/net/tun) 2>/dev/null; then echo open; exit 99; fi
@@ -38,27 +32,7 @@ fn nobody_runs_a_scenario() {
         assert!(output.contains("| hello"), "{output}");
         return;
     }
-    let scenario = home.scenario("hello", HELLO);
-    let place = home.path().join("place");
-    fs::create_dir(&place).unwrap();
-    let mut command = Command::new("unshare");
-    command
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-ec",
-            AS_NOBODY,
-            "sh",
-        ])
-        .arg(home.cache())
-        .arg(machine_cache().join("kernels"))
-        .arg(scenario)
-        .arg(program())
-        .arg(place);
-    home.settle(&mut command);
-    let output = command.output().unwrap();
+    let output = home.elsewhere(HELLO, AS_NOBODY, &[]);
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{text}{errors}");
