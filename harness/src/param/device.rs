@@ -11,6 +11,7 @@ pub(crate) fn findings(machine: &Machine, interface: &Interface) -> Vec<Finding>
     found.extend(part_of(machine, interface));
     found.extend(cannot_poll(machine, interface));
     found.extend(sends_nowhere(machine, interface));
+    found.extend(hands_on(machine, interface));
     found.extend(keeps_others_out(machine, interface));
     found.extend(is_not_ready(interface));
     if interface.wireless {
@@ -51,19 +52,24 @@ fn cannot_poll(machine: &Machine, interface: &Interface) -> Option<Finding> {
     let (name, release) = (&interface.name, &machine.kernel.release);
     let beneath = unpollable(machine, interface, DEPTH)?;
     let kind = beneath.kind.as_deref().unwrap_or_default();
+    let article = if kind == "hsr" { "an" } else { "a" };
     let since = if kind == "veth" { "from 6.12 on " } else { "" };
     let text = if beneath.index == interface.index {
         format!(
-            "{name} is a {kind}: {since}the kernel refuses netconsole on it (errno 524), and this is {release}"
+            "{name} is {article} {kind}: {since}the kernel refuses netconsole on it (errno 524), and this is {release}"
         )
     } else {
         format!(
-            "{name} stands on {}, which is a {kind}: {since}the kernel refuses netconsole on both (errno 524), and this \
+            "{name} stands on {}, which is {article} {kind}: {since}the kernel refuses netconsole on both (errno 524), and this \
              is {release}",
             beneath.name
         )
     };
-    let help = "send from the host's own card: what a container prints is in the host's log, too";
+    let help = if kind == "hsr" {
+        "send from a card that is no part of the ring"
+    } else {
+        "send from the host's own card: what a container prints is in the host's log, too"
+    };
     Some(Finding::error("unpollable", text).help(help))
 }
 
@@ -73,7 +79,9 @@ fn unpollable<'machine>(
     interface: &'machine Interface,
     depth: usize,
 ) -> Option<&'machine Interface> {
-    let refuses = interface.is("netkit") || (interface.is("veth") && machine.kernel.refuses_veth());
+    let refuses = interface.is("netkit")
+        || interface.is("hsr")
+        || (interface.is("veth") && machine.kernel.refuses_veth());
     if refuses {
         return Some(interface);
     }
@@ -114,7 +122,6 @@ fn sends_nowhere(machine: &Machine, interface: &Interface) -> Option<Finding> {
         Some("dummy") => nowhere("a dummy"),
         Some("ifb") => nowhere("an ifb"),
         Some("vrf") => nowhere("a VRF"),
-        Some("ipvlan" | "ipvtap") => nowhere("an ipvlan, which netpoll knows nothing of"),
         Some("bridge" | "bond" | "team") if machine.ports(interface).next().is_none() => {
             let kind = interface.kind.as_deref().unwrap_or_default();
             let text = format!("{name} is a {kind} without ports: what it sends goes nowhere");
@@ -123,6 +130,59 @@ fn sends_nowhere(machine: &Machine, interface: &Interface) -> Option<Finding> {
         _ if !interface.ethernet => nowhere("no Ethernet interface"),
         _ => None,
     }
+}
+
+/// Interfaces that know nothing of netpoll and give their frames to the kernel's queues, or to its IP. On 6.12 a panic over
+/// an ipvlan, a vxlan, a geneve or a gretap ends after its second line or within the trace, and the machine hangs.
+fn hands_on(machine: &Machine, interface: &Interface) -> Option<Finding> {
+    let beneath = handing_on(machine, interface, DEPTH)?;
+    let kind = beneath.kind.as_deref().unwrap_or_default();
+    let name = &interface.name;
+    let article = if kind.starts_with(['e', 'i']) {
+        "an"
+    } else {
+        "a"
+    };
+    let what = if beneath.index == interface.index {
+        format!("{name} is {article} {kind}")
+    } else {
+        format!(
+            "{name} stands on {}, which is {article} {kind}",
+            beneath.name
+        )
+    };
+    let text = format!(
+        "{what}: its frames go through the kernel's queues, and of a kernel that dies the last words can stay there"
+    );
+    let help = "send from a card, or from what stands on one";
+    Some(Finding::warning("queued", text).help(help))
+}
+
+/// The interface at or beneath `interface` that hands its frames on.
+fn handing_on<'machine>(
+    machine: &'machine Machine,
+    interface: &'machine Interface,
+    depth: usize,
+) -> Option<&'machine Interface> {
+    let kinds = [
+        "ipvlan",
+        "ipvtap",
+        "vxlan",
+        "geneve",
+        "gretap",
+        "ip6gretap",
+        "erspan",
+        "ip6erspan",
+        "bareudp",
+        "macsec",
+    ];
+    if interface.ethernet && kinds.iter().any(|kind| interface.is(kind)) {
+        return Some(interface);
+    }
+    let lower = depth.checked_sub(1)?;
+    beneath(machine, interface)
+        .into_iter()
+        .find_map(|one| handing_on(machine, one, lower))
 }
 
 /// A bridge that carries netconsole takes no veth any more.
@@ -149,12 +209,10 @@ fn is_not_ready(interface: &Interface) -> Option<Finding> {
     (!interface.carrier).then(|| Finding::warning("no-carrier", text).help("plug the cable in"))
 }
 
-/// Whether the system's network configuration makes it, and not a driver.
+/// Whether the system's network configuration makes it, and not a driver: what a driver makes has no kind, but the port of
+/// a switch within the machine.
 pub(crate) fn is_made_late(interface: &Interface) -> bool {
-    let late = [
-        "bridge", "bond", "team", "vlan", "macvlan", "macvtap", "ipvlan", "veth", "vxlan",
-    ];
-    late.iter().any(|kind| interface.is(kind))
+    interface.kind.as_deref().is_some_and(|kind| kind != "dsa")
 }
 
 #[cfg(test)]
@@ -201,7 +259,9 @@ mod tests {
     #[case::veth("6.12.0", "veth", &[(Severity::Error, "unpollable")])]
     #[case::netkit("6.8.0", "netkit", &[(Severity::Error, "unpollable")])]
     #[case::dummy("6.1.0", "dummy", &[(Severity::Error, "sends-nowhere")])]
-    #[case::ipvlan("6.1.0", "ipvlan", &[(Severity::Error, "sends-nowhere")])]
+    #[case::ipvlan("6.1.0", "ipvlan", &[(Severity::Warning, "queued")])]
+    #[case::vxlan("6.12.0", "vxlan", &[(Severity::Warning, "queued")])]
+    #[case::hsr("6.1.0", "hsr", &[(Severity::Error, "unpollable")])]
     #[case::bond("6.12.0", "bond", &[(Severity::Warning, "no-ports")])]
     #[case::bridge(
         "6.12.0",

@@ -75,7 +75,7 @@ pub(crate) enum NoWay {
     #[error("the routing table says that {to} is {word}\n(`ip route get {to}` shows it)")]
     Refused { to: IpAddr, word: &'static str },
     #[error(
-        "the way to {to} goes by {interface}, which is {what}: it has no MACs, and netconsole sends Ethernet frames\n\
+        "the way to {to} goes by {interface}, which is {what}: no MAC leads there, and netconsole sends Ethernet frames\n\
          (name a receiver that is reached by a card, or another way with `--interface`)"
     )]
     NoEthernet {

@@ -7,6 +7,9 @@ use crate::param::Finding;
 /// The parameter's name, and what ends it.
 const NAME: &str = "netconsole=";
 
+/// What the kernel keeps of its command line on x86 and arm64 (`COMMAND_LINE_SIZE`, with a zero behind it).
+const LONGEST_CMDLINE: usize = 2047;
+
 /// A parameter within a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -79,7 +82,26 @@ fn named(text: &str, name: usize) -> Found {
         }
         _ => {}
     }
+    findings.extend(too_long(text, before));
     Found { value, findings }
+}
+
+/// `netconsole.netconsole=` stands on the kernel's command line only, which is cut without a word.
+fn too_long(text: &str, before: Option<char>) -> Option<(Range<usize>, Finding)> {
+    let line = text.trim();
+    let start = text.len() - text.trim_start().len();
+    let kept = line.char_indices().map(|(place, _)| place);
+    let cut = kept.take_while(|place| *place <= LONGEST_CMDLINE).last()?;
+    if before != Some('.') || line.len() <= LONGEST_CMDLINE {
+        return None;
+    }
+    let text = format!(
+        "the command line has {} bytes, the kernel keeps {LONGEST_CMDLINE} and says nothing of the rest",
+        line.len()
+    );
+    let finding = Finding::error("cmdline-too-long", text);
+    let finding = finding.help("leave words out, or put the parameter into /etc/modprobe.d");
+    Some((start + cut..start + line.len(), finding))
 }
 
 fn bare(text: &str) -> Found {
@@ -155,10 +177,22 @@ mod tests {
         assert_eq!((finding.code, &text[range.clone()]), (code, place));
     }
 
+    #[rstest]
+    #[case::fits(2047, false)]
+    #[case::cut(2048, true)]
+    fn knows_how_long_a_command_line_can_be(#[case] length: usize, #[case] is_cut: bool) {
+        let line = format!("netconsole.netconsole={VALUE} ");
+        let text = format!("{line}{}\n", "x".repeat(length - line.len()));
+        let found = find(&text);
+        assert_eq!(&text[found.value], VALUE);
+        let place = found.findings.first().map(|(range, _)| range.clone());
+        assert_eq!(place, is_cut.then_some(2047..2048));
+    }
+
     proptest::proptest! {
         #[test]
         fn never_panics(text in proptest::prelude::any::<String>(), with_name: bool) {
-            let text = if with_name { text + "netconsole=" + "'" } else { text };
+            let text = if with_name { text + " netconsole.netconsole=" + "'" + &"ä".repeat(1500) } else { text };
             let _ = &text[find(&text).value];
         }
     }
