@@ -20,6 +20,7 @@ use annotate_snippets::Renderer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    param::document,
     report::Exit,
     scenario::schema::{self, Draft},
     suite::SuiteError,
@@ -50,7 +51,7 @@ pub(crate) enum Command {
     /// Fetches, lists and removes kernels
     #[command(subcommand)]
     Kernel(KernelCommand),
-    /// Prints the JSON Schema of scenario files
+    /// Prints the JSON Schema of scenario files, or of what `param` prints
     Schema(SchemaArguments),
 }
 
@@ -207,6 +208,9 @@ Example: lastwords shell scenarios/smoke/floppy.toml --at 20";
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArguments {
+    /// That of what `lastwords param --format json` prints, and not of scenario files
+    #[arg(long)]
+    pub(crate) param: bool,
     /// The older draft that most editors read
     #[arg(long)]
     pub(crate) draft07: bool,
@@ -332,7 +336,12 @@ fn schema(arguments: &SchemaArguments) -> Result<Exit, CommandError> {
     } else {
         Draft::Draft2020_12
     };
-    write!(io::stdout(), "{}", schema::schema(draft)).map_err(CommandError::Output)?;
+    let schema = if arguments.param {
+        document::schema(draft)
+    } else {
+        schema::schema(draft)
+    };
+    write!(io::stdout(), "{schema}").map_err(CommandError::Output)?;
     Ok(Exit::Success)
 }
 

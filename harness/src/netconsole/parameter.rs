@@ -9,6 +9,7 @@ use std::{
     str::FromStr,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::netconsole::{MacAddress, Settings};
@@ -38,7 +39,7 @@ pub(crate) struct InvalidParameter {
 }
 
 /// A field of the parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Field {
     Extended,

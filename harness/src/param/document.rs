@@ -7,29 +7,35 @@
 
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::param::{
-    Explanation, Proposal,
-    explain::{Located, Target},
-    machine::Kernel,
+use crate::{
+    param::{
+        Explanation, Proposal,
+        explain::{Located, Target},
+        machine::Kernel,
+    },
+    scenario::schema::{self, Draft},
 };
 
-/// See the module's documentation.
+/// See the module's documentation. What it allows is in `scenarios/param/schema.json`.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// What there is to say.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content<'a> {
+    /// For `--to`.
     Proposal(&'a Proposal),
+    /// For `--explain`.
     Explanation(Explained<'a>),
     /// Why there is neither.
     Error(String),
 }
 
 /// An explanation as it is written.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Explained<'a> {
     /// The value that was found in what was given.
     parameter: &'a str,
@@ -37,11 +43,16 @@ pub(crate) struct Explained<'a> {
     findings: &'a [Located],
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// What `lastwords param --format json` prints.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Document<'a> {
+    /// Raised when a field changes its meaning or goes; a new field leaves it as it is.
     schema_version: u32,
+    /// The program's version.
     lastwords: &'static str,
+    /// 0 fine, 1 an error is among the findings, 2 usage, 3 no answer could be found.
     exit_code: u8,
+    /// The running kernel; null where the machine could not be read.
     kernel: Option<&'a Kernel>,
     #[serde(flatten)]
     content: Content<'a>,
@@ -55,6 +66,11 @@ impl<'a> From<&'a Explanation> for Explained<'a> {
             findings: &explanation.findings,
         }
     }
+}
+
+/// The schema of the document, as a JSON text.
+pub(crate) fn schema(draft: Draft) -> String {
+    schema::printed::<Document<'_>>(draft, "What `lastwords param --format json` prints")
 }
 
 /// Writes the document.

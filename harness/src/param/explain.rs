@@ -5,6 +5,7 @@ mod meaning;
 
 use std::ops::Range;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -33,7 +34,7 @@ pub(crate) struct Explanation {
 }
 
 /// One target of a parameter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Target {
     /// As it is written.
     pub(crate) text: String,
@@ -44,7 +45,7 @@ pub(crate) struct Target {
 }
 
 /// One field and what it means here.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Meaning {
     pub(crate) field: Field,
     /// As it is written; none where it is left out.
@@ -55,7 +56,7 @@ pub(crate) struct Meaning {
 }
 
 /// A finding and where in the text its field stands.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Located {
     #[serde(flatten)]
     pub(crate) finding: Finding,

@@ -1,11 +1,12 @@
 //! Something to know about a parameter.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::netconsole::parameter::Field;
 
 /// How bad a [`Finding`] is. A later one is worse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
     /// Worth knowing.
@@ -17,7 +18,7 @@ pub(crate) enum Severity {
 }
 
 /// Something to know about a parameter, or about the machine that it is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
     /// A stable name.

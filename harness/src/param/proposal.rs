@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) struct Wish {
 }
 
 /// A parameter, and how to set it up.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Proposal {
     /// The value: what stands behind `netconsole=`.
     pub(crate) parameter: String,
@@ -51,7 +52,7 @@ pub(crate) struct Proposal {
 }
 
 /// The fields of the parameter.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Settings {
     pub(crate) extended: bool,
     pub(crate) release: bool,
@@ -60,13 +61,14 @@ pub(crate) struct Settings {
     pub(crate) dev_name: String,
     pub(crate) remote_port: u16,
     pub(crate) remote_ip: IpAddr,
+    #[schemars(with = "String")]
     pub(crate) remote_mac: MacAddress,
     /// The gateway that the MAC is of.
     pub(crate) gateway: Option<IpAddr>,
 }
 
 /// A line that a file of the sender should have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct File {
     pub(crate) path: &'static str,
     pub(crate) line: String,

@@ -1,7 +1,7 @@
-//! The JSON Schema of the language, for editors: from the types that read a file.
+//! JSON Schemas: that of the language, for editors, from the types that read a file; and how any is made.
 
 use schemars::{
-    Schema,
+    JsonSchema, Schema,
     generate::SchemaSettings,
     transform::{RecursiveTransform, transform_subschemas},
 };
@@ -18,17 +18,29 @@ pub(crate) enum Draft {
     Draft07,
 }
 
-/// The schema as a JSON text.
+/// The language's schema as a JSON text.
 pub(crate) fn schema(draft: Draft) -> String {
-    let settings = match draft {
-        Draft::Draft2020_12 => SchemaSettings::draft2020_12(),
-        Draft::Draft07 => SchemaSettings::draft07(),
-    };
-    let settings = settings
+    let settings = settings(draft)
         .with_transform(RecursiveTransform(without_null))
         .with_transform(or_placeholder as fn(&mut Schema));
-    let mut schema = settings.into_generator().into_root_schema_for::<File>();
-    schema.insert("title".to_owned(), json!("A scenario of lastwords"));
+    written::<File>(settings, "A scenario of lastwords")
+}
+
+/// The schema of what this program prints as a `T`, as a JSON text.
+pub(crate) fn printed<T: JsonSchema>(draft: Draft, title: &str) -> String {
+    written::<T>(settings(draft).for_serialize(), title)
+}
+
+fn settings(draft: Draft) -> SchemaSettings {
+    match draft {
+        Draft::Draft2020_12 => SchemaSettings::draft2020_12(),
+        Draft::Draft07 => SchemaSettings::draft07(),
+    }
+}
+
+fn written<T: JsonSchema>(settings: SchemaSettings, title: &str) -> String {
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("title".to_owned(), json!(title));
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema has string keys only");
     text.push('\n');
     text
@@ -91,17 +103,21 @@ mod tests {
     use super::*;
 
     #[rstest]
-    #[case::newest(Draft::Draft2020_12, "schema.json")]
-    #[case::for_editors(Draft::Draft07, "schema.draft07.json")]
-    fn is_kept_current(#[case] draft: Draft, #[case] name: &str) {
+    #[case::newest(schema(Draft::Draft2020_12), "schema.json")]
+    #[case::for_editors(schema(Draft::Draft07), "schema.draft07.json")]
+    #[case::what_param_prints(
+        crate::param::document::schema(Draft::Draft2020_12),
+        "param/schema.json"
+    )]
+    fn is_kept_current(#[case] schema: String, #[case] name: &str) {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("../scenarios")
             .join(name);
         if env::var_os("UPDATE").is_some() {
-            fs::write(&path, schema(draft)).unwrap();
+            fs::write(&path, &schema).unwrap();
         }
         assert!(
-            fs::read_to_string(&path).unwrap_or_default() == schema(draft),
+            fs::read_to_string(&path).unwrap_or_default() == schema,
             "run the tests with UPDATE=1"
         );
     }
